@@ -1,0 +1,310 @@
+"""The sessions table: who owns a session, who works on it, what it has said.
+
+A session is an item `session` (the record, under 1 KB: its worker reads it twice a second), an item `request` (what was
+asked, for a later attempt) and items `frames#<attempt>#<first sequence>` (batches of frames as JSON strings). The
+record takes the terminal frame itself, in the one conditional write that ends the session: there can't be two.
+
+Times are epoch seconds. A worker owns an attempt while its lease lasts; it claims and keeps it by conditional writes.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tokenstream.errors import Conflict, Internal, NotFound
+from tokenstream.frames import Delivery, Path, Position, Sealed, unseal
+
+LEASE_SECONDS = 30
+Status = Literal["accepted", "running", "recovering", "complete", "failed", "cancelled"]
+ENDED: frozenset[Status] = frozenset({"complete", "failed", "cancelled"})
+
+_RECORD = "session"
+_REQUEST = "request"
+_ATTRIBUTES = ("owner", "status", "attempt", "worker", "leaseUntil", "cancelRequested", "terminal")
+LAST_SEQUENCE = 99_999_999
+
+
+class SessionsUnavailable(Internal):
+    """The table did not answer as it should; another try may work."""
+
+
+class LeaseLost(Exception):
+    """The attempt is another worker's now, or the session has ended."""
+
+
+class _ConditionFailed(Exception):
+    """The record is not as the write wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The record of a session."""
+
+    session_id: str
+    owner: str
+    status: Status
+    attempt: int
+    path: Path
+    delivery: Delivery
+    model: str
+    lease_until: float
+    cancel_requested: bool
+    terminal: Sealed | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be added."""
+        return self.status in ENDED
+
+    def orphaned(self, now: float) -> bool:
+        """Whether its worker has gone without ending it."""
+        return self.status == "running" and self.lease_until < now
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to one attempt at a session."""
+
+    session_id: str
+    attempt: int
+    worker: str
+    lease_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """What a session is created with; `request` is the client's JSON."""
+
+    session_id: str
+    owner: str
+    path: Path
+    delivery: Delivery
+    model: str
+    request: bytes
+
+
+class Sessions:
+    """The table's operations. Each raises `SessionsUnavailable` when the table can't be used.
+
+    `client` is a DynamoDB client of boto3 or botocore, `ttl` how many seconds a session is kept.
+    """
+
+    def __init__(self, client: Any, table: str, *, ttl: int, store_answers: bool) -> None:
+        self._client = client
+        self._table = table
+        self._ttl = ttl
+        self.store_answers = store_answers
+
+    def begin(self, new: NewSession, worker: str, now: float) -> Claim:
+        """Create a session and claim its first attempt in one write; raises `Conflict` if the id was used before."""
+        claim = Claim(new.session_id, 1, worker, now + LEASE_SECONDS)
+        record = self._item(new.session_id, _RECORD, now) | {
+            "owner": {"S": new.owner},
+            "status": {"S": "running"},
+            "attempt": {"N": "1"},
+            "path": {"S": new.path},
+            "delivery": {"S": new.delivery},
+            "model": {"S": new.model},
+            "worker": {"S": worker},
+            "leaseUntil": {"N": str(claim.lease_until)},
+            "cancelRequested": {"BOOL": False},
+            "createdAt": {"N": str(now)},
+        }
+        items = [record]
+        if self.store_answers:
+            items.append(self._item(new.session_id, _REQUEST, now) | {"request": {"S": new.request.decode()}})
+        fresh = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(sessionId)"}
+        with _translated():
+            try:
+                self._client.transact_write_items(TransactItems=[{"Put": fresh | {"Item": item}} for item in items])
+            except self._client.exceptions.TransactionCanceledException as error:
+                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+                # TransactionConflict: the same id is being created at this very moment.
+                if reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
+                    raise Conflict("This session id was used before.", field="sessionId") from error
+                raise
+        return claim
+
+    def claim(self, session_id: str, worker: str, now: float) -> Claim:
+        """Take a session that nobody works on, as its next attempt; raises `LeaseLost` where somebody does."""
+        item = self._update_held(
+            session_id,
+            "SET #status = :running, #worker = :worker, #leaseUntil = :lease ADD #attempt :one",
+            # The last alternative is this very claim, repeated because its answer was lost.
+            "#status IN (:accepted, :recovering) OR (#status = :running AND "
+            "(#leaseUntil < :now OR (#worker = :worker AND #leaseUntil = :lease)))",
+            {
+                ":running": {"S": "running"},
+                ":accepted": {"S": "accepted"},
+                ":recovering": {"S": "recovering"},
+                ":worker": {"S": worker},
+                ":lease": {"N": str(now + LEASE_SECONDS)},
+                ":now": {"N": str(now)},
+                ":one": {"N": "1"},
+            },
+        )
+        return Claim(session_id, int(item["attempt"]["N"]), worker, now + LEASE_SECONDS)
+
+    def renew(self, claim: Claim, now: float) -> bool:
+        """Prolong the lease; tells whether a cancel was requested. Raises `LeaseLost`."""
+        item = self._update_claimed(claim, "SET #leaseUntil = :lease", {":lease": {"N": str(now + LEASE_SECONDS)}})
+        return item["cancelRequested"]["BOOL"] is True
+
+    def cancel_requested(self, claim: Claim) -> bool:
+        """Tell whether a cancel was requested. Raises `LeaseLost`."""
+        item = self._get(claim.session_id)
+        if item is None or _holder(item) != (claim.worker, claim.attempt):
+            raise LeaseLost
+        return item["cancelRequested"]["BOOL"] is True
+
+    def release(self, claim: Claim) -> None:
+        """Give the attempt up for another one to follow. Raises `LeaseLost`."""
+        self._update_claimed(
+            claim,
+            "SET #status = :next, #leaseUntil = :never",
+            {":next": {"S": "recovering"}, ":never": {"N": "0"}},
+        )
+
+    def settle(self, claim: Claim, status: Status, terminal: Sealed) -> None:
+        """End the session with its terminal frame. Raises `LeaseLost`.
+
+        Repeated because its answer was lost, the write finds its own terminal frame and succeeds again.
+        """
+        self._update_claimed(
+            claim,
+            "SET #status = :ended, #terminal = :terminal",
+            {":ended": {"S": status}, ":terminal": {"S": terminal.json.decode()}},
+            state="(#status = :running OR #terminal = :terminal)",
+        )
+
+    def store(self, claim: Claim, frames: Sequence[Sealed], now: float) -> None:
+        """Store a batch of an attempt's frames, in order and without a gap; at most 400 KB with its keys."""
+        first = frames[0].frame.position
+        item = self._item(claim.session_id, _frames_key(first), now) | {
+            "frames": {"L": [{"S": frame.json.decode()} for frame in frames]}
+        }
+        with _translated():
+            self._client.put_item(TableName=self._table, Item=item)
+
+    def get(self, session_id: str, owner: str) -> Session:
+        """Read a user's session; raises `NotFound`."""
+        item = self._get(session_id)
+        if item is None or item["owner"]["S"] != owner:
+            raise NotFound("There is no such session.")
+        return _session(item)
+
+    def request_cancel(self, session_id: str, owner: str) -> Status:
+        """Ask the worker to stop; returns the status at that moment. Raises `NotFound`."""
+        values = {":true": {"BOOL": True}, ":owner": {"S": owner}}
+        try:
+            item = self._update(session_id, "SET #cancelRequested = :true", "#owner = :owner", values)
+        except _ConditionFailed as error:
+            raise NotFound("There is no such session.") from error
+        return cast("Status", item["status"]["S"])
+
+    def frames_after(self, session_id: str, attempt: int, sequence: int) -> list[Sealed]:
+        """Read an attempt's stored frames behind a sequence number; what one query gives, some 1 MB at most."""
+        # The batch that holds the next frame may begin before it. It is read last: what is stored in between then
+        # comes with the next call, instead of being left out before a later batch.
+        following = self._batches(session_id, Position(attempt, sequence + 2), Position(attempt, LAST_SEQUENCE))
+        holding = self._batches(
+            session_id, Position(attempt, 1), Position(attempt, sequence + 1), ScanIndexForward=False, Limit=1
+        )
+        frames = (unseal(json["S"]) for batch in holding + following for json in batch["frames"]["L"])
+        return [sealed for sealed in frames if sealed.frame.sequence > sequence]
+
+    def _batches(self, session_id: str, first: Position, last: Position, **options: Any) -> list[dict[str, Any]]:
+        with _translated():
+            page = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="sessionId = :id AND #item BETWEEN :first AND :last",
+                ExpressionAttributeNames={"#item": "item"},
+                ExpressionAttributeValues={
+                    ":id": {"S": session_id},
+                    ":first": {"S": _frames_key(first)},
+                    ":last": {"S": _frames_key(last)},
+                },
+                ConsistentRead=True,
+                **options,
+            )
+        return cast("list[dict[str, Any]]", page["Items"])
+
+    def _get(self, session_id: str) -> dict[str, Any] | None:
+        with _translated():
+            answer = self._client.get_item(TableName=self._table, Key=_key(session_id, _RECORD), ConsistentRead=True)
+        return cast("dict[str, Any] | None", answer.get("Item"))
+
+    def _update_claimed(
+        self, claim: Claim, update: str, values: dict[str, Any], state: str = "#status = :running"
+    ) -> dict[str, Any]:
+        # A worker is named after its invocation: a repeated one has the name of the first, not its attempt.
+        condition = f"#worker = :worker AND #attempt = :attempt AND {state}"
+        mine = {":worker": {"S": claim.worker}, ":attempt": {"N": str(claim.attempt)}, ":running": {"S": "running"}}
+        return self._update_held(claim.session_id, update, condition, mine | values)
+
+    def _update_held(self, session_id: str, update: str, condition: str, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._update(session_id, update, condition, values)
+        except _ConditionFailed as error:
+            raise LeaseLost from error
+
+    def _update(self, session_id: str, update: str, condition: str, values: dict[str, Any]) -> dict[str, Any]:
+        with _translated():
+            try:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(session_id, _RECORD),
+                    UpdateExpression=update,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={
+                        f"#{name}": name for name in _ATTRIBUTES if f"#{name}" in update + condition
+                    },
+                    ExpressionAttributeValues=values,
+                    ReturnValues="ALL_NEW",
+                )
+            except self._client.exceptions.ConditionalCheckFailedException as error:
+                raise _ConditionFailed from error
+        return cast("dict[str, Any]", answer["Attributes"])
+
+    def _item(self, session_id: str, item: str, now: float) -> dict[str, Any]:
+        return _key(session_id, item) | {"expiresAt": {"N": str(int(now) + self._ttl)}}
+
+
+def _key(session_id: str, item: str) -> dict[str, Any]:
+    return {"sessionId": {"S": session_id}, "item": {"S": item}}
+
+
+def _frames_key(first: Position) -> str:
+    # Zero-padded, so that the keys' order is the frames' order.
+    return f"frames#{first.attempt:06d}#{first.sequence:08d}"
+
+
+def _holder(item: dict[str, Any]) -> tuple[str, int] | None:
+    """Return worker and attempt where one is running."""
+    return (item["worker"]["S"], int(item["attempt"]["N"])) if item["status"]["S"] == "running" else None
+
+
+def _session(item: dict[str, Any]) -> Session:
+    return Session(
+        session_id=item["sessionId"]["S"],
+        owner=item["owner"]["S"],
+        status=item["status"]["S"],
+        attempt=int(item["attempt"]["N"]),
+        path=item["path"]["S"],
+        delivery=item["delivery"]["S"],
+        model=item["model"]["S"],
+        lease_until=float(item["leaseUntil"]["N"]),
+        cancel_requested=item["cancelRequested"]["BOOL"],
+        terminal=unseal(item["terminal"]["S"]) if "terminal" in item else None,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise SessionsUnavailable from error
