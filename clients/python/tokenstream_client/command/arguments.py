@@ -1,0 +1,102 @@
+"""What the command takes."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from tokenstream_client.endpoints import PathName
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the type has no public name
+
+_WHO = (
+    "The user is the one in the endpoints file, or --username with the password in TOKENSTREAM_PASSWORD or asked for."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOptions:
+    """Which stack, and who asks it: the options that every command takes, before its name or after it."""
+
+    endpoints: Path | None = None
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOptions(StackOptions):
+    """The options of `tokenstream token`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions(StackOptions):
+    """The options of `tokenstream chat`; `prompt` is `None` for a conversation and `-` for standard input."""
+
+    prompt: str | None
+    path: PathName
+    json: bool
+    verbose: bool
+    system: str | None
+    model: str | None
+    max_tokens: int | None
+    temperature: float | None
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> ChatOptions | TokenOptions:
+    """Read the command line; raises `SystemExit` for `--help` and wrong usage."""
+    stack = _stack_parser()
+    parser = argparse.ArgumentParser(
+        prog="tokenstream", description="Stream the answers of a language model.", parents=[stack]
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_chat(commands, stack)
+    _add_token(commands, stack)
+    namespace, unknown = parser.parse_known_args(arguments)
+    values = vars(namespace)
+    options: type[ChatOptions | TokenOptions] = values.pop("options")
+    if unknown:
+        words = options is ChatOptions and not unknown[0].startswith("-")
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{' (quote the prompt)' if words else ''}")
+    return options(**values)
+
+
+def _stack_parser() -> argparse.ArgumentParser:
+    # A default would, after the command's name, overwrite what was given before it.
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--endpoints", type=Path, metavar="FILE", help="default: .local/endpoints.json, here or above")
+    parser.add_argument("--username", metavar="NAME", help="the user to sign in as")
+    return parser
+
+
+def _add_chat(commands: "_Commands", stack: argparse.ArgumentParser) -> None:
+    chat = commands.add_parser(
+        "chat",
+        parents=[stack],
+        help="stream an answer to the terminal",
+        description="Stream an answer to the terminal. Without PROMPT: a conversation, one line a turn; "
+        "Ctrl-C stops an answer, Ctrl-D or /quit leaves.",
+        epilog=_WHO,
+    )
+    chat.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to ask; - reads standard input")
+    chat.add_argument("--path", choices=get_args(PathName), default="url", help="the way to the stack (default: url)")
+    chat.add_argument("--json", action="store_true", help="print the frames, one a line, with receivedAtMs")
+    chat.add_argument(
+        "--verbose", action="store_true", help="print figures and interruptions also when stderr is no terminal"
+    )
+    chat.add_argument("--system", metavar="TEXT", help="the system prompt")
+    chat.add_argument("--model", metavar="ID", help="a model that the stack allows (default: its first)")
+    chat.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens to generate")
+    chat.add_argument("--temperature", type=float, metavar="X", help="the sampling temperature")
+    chat.set_defaults(options=ChatOptions)
+
+
+def _add_token(commands: "_Commands", stack: argparse.ArgumentParser) -> None:
+    token = commands.add_parser(
+        "token",
+        parents=[stack],
+        help="print an ID token, for curl and the like",
+        description="Sign in and print the user's ID token: TOKEN=$(tokenstream token)",
+        epilog=_WHO,
+    )
+    token.set_defaults(options=TokenOptions)

@@ -1,0 +1,100 @@
+"""Where a stack is: the file that the local stack writes, and its like for a deployed one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from tokenstream_client.errors import EndpointsError
+
+PathName = Literal["url", "rest"]
+PATHS: tuple[PathName, ...] = get_args(PathName)
+
+DEFAULT_FILE = Path(".local") / "endpoints.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """The addresses of one stack, without a slash at their end, and its user pool.
+
+    `aws_endpoint_url` is where the AWS services of a local stack are; `None` means AWS itself.
+    """
+
+    function_url: str
+    rest_url: str
+    region: str
+    user_pool_id: str
+    user_pool_client_id: str
+    aws_endpoint_url: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Read the keys of an endpoints file; others are ignored. Raises `EndpointsError`."""
+        return cls(
+            function_url=_url(values, "functionUrl"),
+            rest_url=_url(values, "restUrl"),
+            region=_text(values, "region"),
+            user_pool_id=_text(values, "userPoolId"),
+            user_pool_client_id=_text(values, "userPoolClientId"),
+            aws_endpoint_url=_url(values, "awsEndpointUrl") if values.get("awsEndpointUrl") else None,
+            username=values.get("username"),
+            password=values.get("password"),
+        )
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> Self:
+        """Read a file; by default `.local/endpoints.json` in the current folder or the nearest one above it."""
+        file = file or _find()
+        try:
+            values = json.loads(file.read_bytes())
+        except OSError as error:
+            raise EndpointsError(f"{file} can't be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise EndpointsError(f"{file} isn't JSON.") from error
+        if not isinstance(values, dict):
+            raise EndpointsError(f"{file} isn't a JSON object.")
+        try:
+            return cls.from_mapping(values)
+        except EndpointsError as error:
+            raise EndpointsError(f"{file}: {error.message}") from error
+
+    def url(self, path: PathName) -> str:
+        """Return the address that a path posts to."""
+        return {"url": self.function_url, "rest": self.rest_url}[path]
+
+    def with_user(self, username: str, password: str) -> Self:
+        """Return the same stack with another user to sign in as."""
+        return replace(self, username=username, password=password)
+
+    @property
+    def cognito_url(self) -> str:
+        """The address of the user pool's API."""
+        return self.aws_endpoint_url or f"https://cognito-idp.{self.region}.amazonaws.com"
+
+
+def _find() -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / DEFAULT_FILE).is_file():
+            return folder / DEFAULT_FILE
+    raise EndpointsError(
+        f"There is no {DEFAULT_FILE} here or above: is the local stack running? Start it with `make run`, "
+        "or name a deployed stack's file with --endpoints."
+    )
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key)
+    if not isinstance(value, str) or not value:
+        raise EndpointsError(f"`{key}` is missing.")
+    return value
+
+
+def _url(values: Mapping[str, Any], key: str) -> str:
+    value = _text(values, key)
+    if not value.startswith(("http://", "https://")):
+        raise EndpointsError(f"`{key}` isn't an http(s) address.")
+    return value.rstrip("/")
