@@ -1,0 +1,1 @@
+"""The emulated AWS: MiniStack, what is deployed to it and how."""

@@ -1,0 +1,71 @@
+"""From the deployed stack to what runs it here: function configuration, routes, users' pool."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.checkout import Checkout
+from local.cloud.clients import AwsClients
+from local.cloud.deployed_stack import DeployedStack
+from local.cloud.sam import ARTIFACTS_BUCKET
+from local.errors import StackError
+from local.functions.lambda_service import FunctionConfig
+
+STREAMING_FUNCTION = "HttpStreamFunction"
+_LAYER = "TokenstreamLayer"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTemplate:
+    """What `sam build` made, and where from."""
+
+    path: Path
+    resources: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "BuiltTemplate":
+        """Blocks."""
+        return cls(path, yaml.safe_load(path.read_text())["Resources"])
+
+    def folder(self, logical_id: str, property_: str) -> Path:
+        """Find the absolute folder that a resource's `CodeUri` or `ContentUri` names."""
+        uri: str = self.resources[logical_id]["Properties"][property_]
+        return (self.path.parent / uri).resolve()
+
+
+def create_artifacts_bucket(aws: AwsClients) -> None:
+    """Where `sam deploy` puts what it uploads. Blocks."""
+    region = aws.region
+    elsewhere = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    aws("s3").create_bucket(Bucket=ARTIFACTS_BUCKET, **elsewhere)
+
+
+def read_streaming_function(
+    aws: AwsClients, stack: DeployedStack, checkout: Checkout, endpoints: Mapping[str, str]
+) -> FunctionConfig:
+    """Read the streaming function as deployed, on its sources; `endpoints` is added to its environment. Blocks."""
+    name = stack.physical_ids[STREAMING_FUNCTION]
+    deployed = aws("lambda").get_function_configuration(FunctionName=name)
+    environment = deployed.get("Environment", {}).get("Variables", {})
+    for variable, value in environment.items():
+        if not isinstance(value, str) or "${" in value or '{"' in value:
+            raise StackError(f"The emulator did not resolve the environment variable {variable}: {value!r}.")
+    built = BuiltTemplate.read(checkout.built_template)
+    return FunctionConfig(
+        name=name,
+        handler=deployed["Handler"],
+        code=built.folder(STREAMING_FUNCTION, "CodeUri"),
+        layer=built.folder(_LAYER, "ContentUri"),
+        environment={
+            **environment,
+            **endpoints,
+            # Neither the sources nor the built layer change when they are run.
+            "PYTHONPYCACHEPREFIX": str(checkout.local / "pycache"),
+        },
+        timeout=float(deployed["Timeout"]),
+        memory=int(deployed["MemorySize"]),
+        layer_sources=checkout.layer,
+    )

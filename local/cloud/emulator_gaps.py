@@ -1,0 +1,96 @@
+"""What the emulator drops from the template without a word: set through the services' own APIs, then checked.
+
+A deployment that succeeds proves nothing here, so everything that the local stack builds on is read back and compared
+with the template; a difference ends the start.
+"""
+
+from typing import Any
+
+from local.cloud.clients import AwsClients
+from local.cloud.deployed_stack import DeployedStack, Resource
+from local.errors import StackError
+
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "x-amazon-apigateway-any-method"})
+
+
+def close_gaps(aws: AwsClients, stack: DeployedStack) -> None:
+    """Bring what is deployed in line with the template; raises `StackError` where that fails. Blocks."""
+    for table in stack.resources("AWS::DynamoDB::Table"):
+        _time_to_live(aws, stack, table)
+    for api in stack.resources("AWS::ApiGateway::RestApi"):
+        _gateway_responses(aws, stack, api)
+        _integration_timeouts(aws, stack, api)
+    for url in stack.resources("AWS::Lambda::Url"):
+        _check_function_url(aws, url)
+    for client in stack.resources("AWS::Cognito::UserPoolClient"):
+        _check_token_validity(aws, stack, client)
+
+
+def _require(what: str, wanted: Any, found: Any) -> None:
+    if wanted != found:
+        raise StackError(f"The emulator did not keep {what}: the template says {wanted!r}, deployed is {found!r}.")
+
+
+def _time_to_live(aws: AwsClients, stack: DeployedStack, table: Resource) -> None:
+    wanted = stack.resolve(table.properties.get("TimeToLiveSpecification"))
+    if not wanted:
+        return
+    dynamodb = aws("dynamodb")
+    dynamodb.update_time_to_live(TableName=table.physical_id, TimeToLiveSpecification=wanted)
+    found = dynamodb.describe_time_to_live(TableName=table.physical_id)["TimeToLiveDescription"]
+    what = f"the time to live of {table.logical_id}"
+    _require(what, wanted["AttributeName"], found.get("AttributeName"))
+    _require(what, wanted["Enabled"], found["TimeToLiveStatus"] in {"ENABLED", "ENABLING"})
+
+
+def _gateway_responses(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
+    wanted = stack.resolve(api.properties["Body"].get("x-amazon-apigateway-gateway-responses", {}))
+    apigateway = aws("apigateway")
+    for type_, response in wanted.items():
+        given = {
+            "responseParameters": response.get("responseParameters", {}),
+            "responseTemplates": response.get("responseTemplates", {}),
+        }
+        if "statusCode" in response:
+            given["statusCode"] = str(response["statusCode"])
+        apigateway.put_gateway_response(restApiId=api.physical_id, responseType=type_, **given)
+        found = apigateway.get_gateway_response(restApiId=api.physical_id, responseType=type_)
+        for key, value in given.items():
+            _require(f"the gateway response {type_} ({key})", value, found.get(key))
+
+
+def _integration_timeouts(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
+    apigateway = aws("apigateway")
+    resources = apigateway.get_resources(restApiId=api.physical_id, limit=500)["items"]
+    ids = {resource["path"]: resource["id"] for resource in resources}
+    for path, methods in api.properties["Body"]["paths"].items():
+        for name, method in methods.items():
+            if name not in _METHODS or not (integration := method.get("x-amazon-apigateway-integration")):
+                continue
+            _require(f"the path {path}", True, path in ids)
+            target = {
+                "restApiId": api.physical_id,
+                "resourceId": ids[path],
+                "httpMethod": "ANY" if name == "x-amazon-apigateway-any-method" else name.upper(),
+            }
+            if timeout := stack.resolve(integration.get("timeoutInMillis")):
+                apigateway.update_integration(
+                    **target,
+                    patchOperations=[{"op": "replace", "path": "/timeoutInMillis", "value": str(timeout)}],
+                )
+                found = int(apigateway.get_integration(**target)["timeoutInMillis"])
+                _require(f"the time-out of {target['httpMethod']} {path}", int(timeout), found)
+
+
+def _check_function_url(aws: AwsClients, url: Resource) -> None:
+    found = aws("lambda").get_function_url_config(FunctionName=url.physical_id)
+    _require(f"the invoke mode of {url.logical_id}", url.properties.get("InvokeMode", "BUFFERED"), found["InvokeMode"])
+    _require(f"the CORS settings of {url.logical_id}", "Cors" in url.properties, bool(found.get("Cors")))
+
+
+def _check_token_validity(aws: AwsClients, stack: DeployedStack, client: Resource) -> None:
+    pool = stack.resolve(client.properties["UserPoolId"])
+    found = aws("cognito-idp").describe_user_pool_client(UserPoolId=pool, ClientId=client.physical_id)["UserPoolClient"]
+    for name in ("IdTokenValidity", "AccessTokenValidity", "RefreshTokenValidity", "TokenValidityUnits"):
+        if name in client.properties:
+            _require(f"{name} of {client.logical_id}", stack.resolve(client.properties[name]), found.get(name))

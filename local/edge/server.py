@@ -1,0 +1,57 @@
+"""The edge: the HTTP fronts that AWS would be, on loopback, with nothing buffered and nothing compressed.
+
+Besides `/url` and `/rest/<stage>`: `GET /_control/health` and `POST /_control/cut` (`local.edge.cuts`).
+"""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from local.edge.access_log import access_logger
+from local.edge.cuts import Cuts
+from local.edge.rest import MOUNT as REST_MOUNT
+from local.edge.rest import RestApi
+from local.edge.url import MOUNT as URL_MOUNT
+from local.edge.url import FunctionUrl
+from local.loopback import HOST, loopback_only
+
+_SHUTDOWN_SECONDS = 0.2
+
+
+class Edge:
+    """The server; it can be started once. `log` takes the access lines."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.cuts = Cuts()
+        self._log = log
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, function_url: FunctionUrl, rest_api: RestApi, port: int = 0) -> str:
+        """Listen on this port, or a free one; returns `http://127.0.0.1:PORT`."""
+        app = web.Application(middlewares=[loopback_only])
+        app.router.add_get("/_control/health", self._health)
+        app.router.add_post("/_control/cut", self.cuts.handle)
+        for mount, handler in ((URL_MOUNT, function_url.handle), (rest_api.mount, rest_api.handle)):
+            app.router.add_route("*", mount, handler)
+            app.router.add_route("*", mount + "/{path:.*}", handler)
+        app.router.add_route("*", REST_MOUNT + "/{path:.*}", _forbidden)
+        # A body that the client compressed goes to the function as it is.
+        self._runner = web.AppRunner(
+            app, access_log_class=access_logger(self._log), auto_decompress=False, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, port).start()
+        return f"http://{HOST}:{self._runner.addresses[0][1]}"
+
+    async def close(self) -> None:
+        """Cut what streams and stop listening."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "streaming": self.cuts.streaming()})
+
+
+async def _forbidden(_request: web.Request) -> web.Response:
+    """Answer for an unknown stage."""
+    return web.json_response({"message": "Forbidden"}, status=403)

@@ -1,0 +1,58 @@
+"""`.local/endpoints.json`: what a client needs to know of the running stack."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.cloud.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Addresses without a slash at the end. `bedrock_url` is None when the model is AWS's."""
+
+    function_url: str
+    rest_url: str
+    aws_endpoint_url: str
+    bedrock_url: str | None
+    region: str
+    user_pool_id: str
+    user_pool_client_id: str
+    user: User
+    other_users: Sequence[User]
+    stack_name: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As a client reads it; what there is not is left out."""
+        return {
+            "functionUrl": self.function_url,
+            "restUrl": self.rest_url,
+            "awsEndpointUrl": self.aws_endpoint_url,
+            **({"bedrockUrl": self.bedrock_url} if self.bedrock_url else {}),
+            "region": self.region,
+            "userPoolId": self.user_pool_id,
+            "userPoolClientId": self.user_pool_client_id,
+            "username": self.user.username,
+            "password": self.user.password,
+            "otherUsers": [{"username": user.username, "password": user.password} for user in self.other_users],
+            "stackName": self.stack_name,
+        }
+
+
+@contextmanager
+def published(endpoints: Endpoints, path: Path) -> Iterator[None]:
+    """Keep the file there, whole or not at all, readable for its owner only, until the end."""
+    draft = path.with_suffix(".tmp")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(endpoints.to_json(), file, indent=2)
+        file.write("\n")
+    draft.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What stands in for Amazon Bedrock: its wire format, and the models behind it."""
