@@ -1,0 +1,89 @@
+"""The sessions table of the template in moto's DynamoDB, with faults on request."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import botocore.session
+import yaml
+from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
+
+TABLE = "sessions"
+_TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+
+
+class _Template(yaml.SafeLoader):
+    """Reads a template; what a tag like `!Ref` would give is not needed here."""
+
+
+_Template.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def template_table() -> dict[str, Any]:
+    """Return the properties of the template's sessions table."""
+    template = yaml.load(_TEMPLATE.read_text(encoding="utf-8"), _Template)  # noqa: S506 - a SafeLoader
+    properties: dict[str, Any] = template["Resources"]["SessionsTable"]["Properties"]
+    return properties
+
+
+class Table:
+    """A DynamoDB client for one table.
+
+    One call runs at a time, as DynamoDB runs writes to one item. While `unreachable` is set every call fails as
+    without a network. `before` is called with each call's name, ahead of it.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._one_at_a_time = RLock()
+        self.exceptions = client.exceptions
+        self.unreachable = False
+        self.before: Callable[[str], None] = lambda operation: None
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**parameters: Any) -> Any:
+            self.before(operation)
+            with self._one_at_a_time:
+                self.calls.append((operation, parameters))
+                if self.unreachable:
+                    raise EndpointConnectionError(endpoint_url="https://dynamodb.us-east-1.amazonaws.com")
+                return getattr(self._client, operation)(**parameters)
+
+        return call
+
+    def called(self, operation: str) -> list[dict[str, Any]]:
+        """Return the parameters of an operation's calls."""
+        return [parameters for name, parameters in self.calls if name == operation]
+
+    def items(self) -> list[dict[str, Any]]:
+        """Return everything that is in the table."""
+        items: list[dict[str, Any]] = self._client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+        return items
+
+    def record(self, session_id: str) -> dict[str, Any]:
+        """Return a session's record."""
+        key = {"sessionId": {"S": session_id}, "item": {"S": "session"}}
+        record: dict[str, Any] = self._client.get_item(TableName=TABLE, Key=key, ConsistentRead=True)["Item"]
+        return record
+
+
+@contextmanager
+def sessions_table() -> Iterator[Table]:
+    """Create the table of the template, empty."""
+    properties = template_table()
+    with mock_aws():
+        client: Any = botocore.session.Session().create_client("dynamodb", region_name="us-east-1")
+        client.create_table(
+            TableName=TABLE,
+            BillingMode=properties["BillingMode"],
+            KeySchema=properties["KeySchema"],
+            AttributeDefinitions=properties["AttributeDefinitions"],
+        )
+        try:
+            yield Table(client)
+        finally:
+            client.close()

@@ -1,0 +1,251 @@
+"""The client over real connections to a stack that fails as told."""
+
+import asyncio
+import socket
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from tests.unit.client.fake_stack import (
+    TOKEN,
+    FakeStack,
+    answer,
+    close,
+    complete,
+    cut_after,
+    endpoints_of,
+    error,
+    numbered,
+    reject,
+    running,
+    start,
+    token,
+)
+from tokenstream_client import (
+    AnswerFailed,
+    Client,
+    Complete,
+    ConnectionFailed,
+    Endpoints,
+    Frame,
+    RequestRejected,
+    RetryPolicy,
+    StreamLost,
+    Token,
+)
+
+QUICK = RetryPolicy(first_delay=0.001, longest_delay=0.01, start_budget=5, resume_budget=5)
+
+
+def client_of(endpoints: Endpoints, *, idle_timeout: float = 10) -> Client:
+    return Client(endpoints, token=TOKEN, retry=QUICK, idle_timeout=idle_timeout)
+
+
+async def until(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 10)
+
+
+async def test_frames_come_in_order_with_their_times() -> None:
+    with running(FakeStack()) as endpoints:
+        async with client_of(endpoints) as client:
+            frames = [frame async for frame in client.stream(prompt="Hi", max_tokens=5)]
+    assert [frame.sequence for frame in frames] == [1, 2, 3, 4]
+    times = [frame.received_at_ms for frame in frames]
+    assert 0 <= times[0] <= times[-1] < 10_000
+    assert isinstance(frames[-1], Complete)
+    assert frames[-1].usage.output_tokens == 5
+
+
+async def test_a_connection_cut_at_any_byte_costs_and_repeats_no_character() -> None:
+    stack = FakeStack(frames=answer("a\n", "é🜁", "c"))
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            whole = [frame async for frame in client.stream(prompt="Hi")]
+            length = 0
+            while True:
+                stack.faults.append(cut_after(length))
+                before = len(stack.requests)
+                frames = [frame async for frame in client.stream(prompt="Hi")]
+                assert [frame.position for frame in frames] == [frame.position for frame in whole]
+                assert "".join(frame.token for frame in frames if isinstance(frame, Token)) == "a\né🜁c"
+                if len(stack.requests) == before + 1:
+                    break
+                length += 1
+    assert length > 300
+    assert "DELETE" not in stack.methods()
+
+
+async def test_connections_cut_again_and_again_still_give_the_answer() -> None:
+    cuts = [cut_after(count) for count in (0, 200, 50, 300)]
+    stack = FakeStack(frames=answer("a", "b", "c"), faults=deque([close, close, *cuts]))
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            assert await client.text(prompt="Hi") == "abc"
+
+
+async def test_twenty_streams_at_once_keep_apart() -> None:
+    stack = FakeStack(frames=answer(*"abcdefgh"), faults=deque(cut_after(n * 37) for n in range(12)))
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            texts = await asyncio.gather(*(client.text(prompt="Hi") for _ in range(20)))
+    assert texts == ["abcdefgh"] * 20
+
+
+async def test_a_silent_connection_is_given_up_and_resumed() -> None:
+    stack = FakeStack(frames=answer("a", "b"), hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints, idle_timeout=0.5) as client:
+            texts = []
+            async for frame in client.stream(prompt="Hi"):
+                if isinstance(frame, Token):
+                    texts.append(frame.token)
+                    await asyncio.to_thread(stack.holding.wait, 10)
+                    stack.hold_at = None
+    assert texts == ["a", "b"]
+    assert {"after": "1.2"} in [exchange.query for exchange in stack.requests]
+
+
+async def test_a_server_that_is_gone_for_good_is_told_with_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    impatient = RetryPolicy(first_delay=0.001, start_budget=0.05)
+    async with Client(endpoints_of(f"http://127.0.0.1:{port}"), token=TOKEN, retry=impatient) as client:
+        with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port} can't be reached"):
+            await client.text(prompt="Hi")
+
+
+async def test_a_server_that_vanishes_midway_is_told_as_a_lost_stream() -> None:
+    stack = FakeStack(hold_at=2)
+    impatient = RetryPolicy(first_delay=0.001, resume_budget=0.05)
+    with running(stack) as endpoints:
+        client = Client(endpoints, token=TOKEN, retry=impatient)
+        frames = aiter(client.stream(prompt="Hi"))
+        await anext(frames)
+    with pytest.raises(StreamLost):
+        await _rest(frames)
+    await client.aclose()
+
+
+async def _rest(frames: AsyncIterator[Frame]) -> None:
+    async for _ in frames:
+        pass
+
+
+async def test_text_is_that_of_the_last_attempt() -> None:
+    frames = [*numbered(start(), token("given up")), *numbered(start(), token("anew"), complete(), attempt=2)]
+    with running(FakeStack(frames=frames)) as endpoints:
+        async with client_of(endpoints) as client:
+            assert await client.text(prompt="Hi") == "anew"
+
+
+async def test_text_raises_what_the_error_frame_says() -> None:
+    frames = numbered(start(), token("so far"), error("model_timeout", "The model fell silent."))
+    with running(FakeStack(frames=frames)) as endpoints:
+        async with client_of(endpoints) as client:
+            with pytest.raises(AnswerFailed, match="fell silent") as raised:
+                await client.text(prompt="Hi")
+    assert (raised.value.code, raised.value.retryable) == ("model_timeout", True)
+
+
+async def test_a_rejection_reaches_the_caller_with_its_code() -> None:
+    stack = FakeStack(faults=deque([reject(429, "throttled", "Later.", Retry_After="3")]))
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            with pytest.raises(RequestRejected) as raised:
+                await client.text(prompt="Hi")
+    assert (raised.value.code, raised.value.retry_after) == ("throttled", 3)
+    assert stack.methods() == ["POST"]
+
+
+async def test_a_running_answer_is_cancelled_and_says_so() -> None:
+    stack = FakeStack(frames=numbered(start(), token("Hello"), complete("cancelled")), hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            stream = client.stream(prompt="Hi")
+            frames = []
+            async for frame in stream:
+                frames.append(frame)
+                if isinstance(frame, Token):
+                    await stream.cancel()
+    assert isinstance(frames[-1], Complete)
+    assert frames[-1].stop_reason == "cancelled"
+    assert stack.methods() == ["POST", "DELETE"]
+
+
+async def test_leaving_a_bare_loop_and_closing_the_client_stops_the_answer() -> None:
+    stack = FakeStack(hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            async for _ in client.stream(prompt="Hi"):
+                break
+        assert stack.cancelled.is_set()
+
+
+async def test_leaving_a_bare_loop_stops_the_answer_while_the_client_goes_on() -> None:
+    stack = FakeStack(hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            async for _ in client.stream(prompt="Hi"):
+                break
+            await until(stack.cancelled)
+
+
+async def test_a_task_cancelled_while_it_waits_stops_the_answer() -> None:
+    stack = FakeStack(hold_at=1)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            task = asyncio.create_task(client.text(prompt="Hi"))
+            await until(stack.holding)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert stack.cancelled.is_set()
+
+
+async def test_an_exception_in_the_loop_stops_the_answer() -> None:
+    stack = FakeStack(hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client:
+            with pytest.raises(ZeroDivisionError):
+                await _fail_at_the_first_frame(client)
+            assert stack.cancelled.is_set()
+
+
+async def _fail_at_the_first_frame(client: Client) -> None:
+    async with client.stream(prompt="Hi") as stream:
+        async for frame in stream:
+            assert frame.sequence / 0
+
+
+async def test_a_session_of_elsewhere_can_be_cancelled_by_its_id() -> None:
+    stack = FakeStack(hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as first, client_of(endpoints) as second:
+            async for frame in first.stream(prompt="Hi"):
+                if frame.sequence == 2:
+                    await second.cancel(frame.session_id)
+    assert stack.methods().count("DELETE") == 1
+
+
+async def test_a_proxy_of_the_environment_does_not_stand_between_client_and_local_stack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with running(FakeStack()) as endpoints:
+        async with client_of(endpoints) as client:
+            assert await client.text(prompt="Hi") == "Hello world"
+
+
+async def test_a_stream_of_its_own_leaves_nothing_behind() -> None:
+    stack = FakeStack(hold_at=2)
+    with running(stack) as endpoints:
+        async with client_of(endpoints) as client, aclosing(aiter(client.stream(prompt="Hi"))) as frames:
+            await anext(frames)
+        assert stack.cancelled.is_set()
+        async with asyncio.timeout(5):
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                await asyncio.sleep(0)

@@ -1,0 +1,144 @@
+"""The installed command as a process of its own: signals, pipes, a terminal."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from tests.unit.client.fake_stack import (
+    FakeStack,
+    answer,
+    complete,
+    cut_after,
+    numbered,
+    running,
+    start,
+    token,
+    write_endpoints,
+)
+from tests.unit.client.scripted_http import Exchange
+
+COMMAND = Path(sys.executable).with_name("tokenstream")
+
+
+@contextmanager
+def command(stack: FakeStack, folder: Path, *arguments: str, **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
+    with running(stack) as endpoints:
+        write_endpoints(endpoints, folder / ".local" / "endpoints.json")
+        # With it set, output is never buffered, and neither a missing flush nor one that fails would show.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
+        process = subprocess.Popen([COMMAND, "chat", *arguments], cwd=folder, env=environment, **streams)  # noqa: S603 - our own command
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+def read_exactly(stream: IO[bytes] | None, expected: bytes) -> None:
+    assert stream is not None
+    assert stream.read(len(expected)) == expected
+
+
+def holding_stack(**options: Any) -> FakeStack:
+    return FakeStack(frames=numbered(start(), token("Hello"), complete("cancelled")), hold_at=2, **options)
+
+
+def test_text_appears_while_the_answer_is_still_going_on_and_ctrl_c_stops_it(tmp_path: Path) -> None:
+    stack = holding_stack()
+    with command(stack, tmp_path, "--verbose", "Hi") as process:
+        read_exactly(process.stdout, b"Hello")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == b""
+    assert err.startswith(b"cancelled")
+    assert stack.methods() == ["POST", "DELETE"]
+
+
+def test_a_second_ctrl_c_ends_the_command_at_once(tmp_path: Path) -> None:
+    stack = holding_stack(ignore_cancel=True)
+    with command(stack, tmp_path, "Hi") as process:
+        read_exactly(process.stdout, b"Hello")
+        process.send_signal(signal.SIGINT)
+        assert stack.cancelled.wait(10)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == -signal.SIGINT
+
+
+def test_a_reader_that_goes_away_stops_the_answer_without_a_traceback(tmp_path: Path) -> None:
+    stack = FakeStack(frames=answer(*["x" * 10_000] * 100))
+    with command(stack, tmp_path, "Hi") as process:
+        assert process.stdout is not None
+        read_exactly(process.stdout, b"x")
+        process.stdout.close()
+        assert process.wait(timeout=20) == 141
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert stack.cancelled.wait(10)
+
+
+def test_an_answer_that_could_not_be_stopped_is_told_once_and_after_the_error(tmp_path: Path) -> None:
+    stack = FakeStack()
+
+    async def forget(_exchange: Exchange) -> None:
+        stack.sessions.clear()
+
+    stack.faults.extend([cut_after(300), forget])
+    with command(stack, tmp_path, "Hi") as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, b"Hello")
+    session_id = stack.questions()[0]["sessionId"]
+    assert err.decode().splitlines() == [
+        "tokenstream: The connection broke, and the rest of the answer can't be fetched: No such session.",
+        f"tokenstream: The answer may still be running on the server (session {session_id}): "
+        "it couldn't be told to stop.",
+    ]
+
+
+def test_a_conversation_at_a_real_terminal(tmp_path: Path) -> None:
+    stack = holding_stack()
+    ours, theirs = pty.openpty()
+    with command(stack, tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        read_until(ours, b"> ")
+        interrupt_until(process, ours, b"/quit leaves.")
+        read_until(ours, b"> ")
+        os.write(ours, b"one\n")
+        read_until(ours, b"Hello")
+        process.send_signal(signal.SIGINT)
+        read_until(ours, b"cancelled")
+        read_until(ours, b"> ")
+        os.write(ours, b"/quit\n")
+        assert process.wait(timeout=20) == 0
+    os.close(ours)
+    assert stack.methods() == ["POST", "DELETE"]
+
+
+def read_until(terminal: int, expected: bytes) -> None:
+    """Read what the terminal shows; the test's own time limit ends a wait in vain."""
+    shown = b""
+    while expected not in shown:
+        shown += os.read(terminal, 1)
+
+
+def interrupt_until(process: subprocess.Popen[bytes], terminal: int, expected: bytes) -> None:
+    """Press Ctrl-C, again if need be: readline doesn't notice it between writing its prompt and waiting for a key."""
+    shown = b""
+    while expected not in shown:
+        process.send_signal(signal.SIGINT)
+        while expected not in shown and select.select([terminal], [], [], 2)[0]:
+            shown += os.read(terminal, 1)
+
+
+def test_help_does_not_wait_for_the_http_library() -> None:
+    program = "import sys, tokenstream_client.command; print('httpx' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603 - our own code
+    assert result.stdout == b"False\n"
