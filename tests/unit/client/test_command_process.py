@@ -34,12 +34,19 @@ def command(stack: FakeStack, folder: Path, *arguments: str, **pipes: Any) -> It
         # With it set, output is never buffered, and neither a missing flush nor one that fails would show.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
-        process = subprocess.Popen([COMMAND, "chat", *arguments], cwd=folder, env=environment, **streams)  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [COMMAND, "chat", *arguments], cwd=folder, env=environment, preexec_fn=interruptible, **streams
+        )
         with process:
             try:
                 yield process
             finally:
                 process.kill()
+
+
+def interruptible() -> None:
+    """Undo what a shell does to the jobs that it starts in the background: they ignore SIGINT, children included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_exactly(stream: IO[bytes] | None, expected: bytes) -> None:
