@@ -10,7 +10,7 @@ from uuid import uuid4
 from answers import cors_headers, error_answer, json_answer, preflight
 from http_call import HttpCall
 
-from tokenstream import telemetry, wiring
+from tokenstream import settings, telemetry, wiring
 from tokenstream.auth import Principal, bearer
 from tokenstream.errors import Internal, InvalidRequest, NotFound, TokenstreamError
 from tokenstream.frames import BEGINNING, ErrorDetail, Sealed
@@ -21,18 +21,18 @@ from tokenstream.replay import Replayer
 from tokenstream.request import Limits, parse_position, parse_request, parse_session_id
 from tokenstream.runtime import response_stream
 from tokenstream.sessions import NewSession
-from tokenstream.settings import Settings
 from tokenstream.sinks.http import BrokenOff, Format, HttpSink, ensure_told, negotiated
 from tokenstream.telemetry import logger
 
 ENDING_SECONDS = 10.0
 """What is left of the function's time when a stream is ended by its deadline."""
 
-settings = Settings.from_environment(os.environ)
-sessions = wiring.sessions(settings)
-bedrock = wiring.bedrock(settings)
-token_verifier = wiring.token_verifier(settings)
-limits = Limits(settings.allowed_models, settings.max_tokens_cap)
+sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
+bedrock = wiring.bedrock(settings.BedrockRuntime.from_environment(os.environ))
+token_verifier = wiring.token_verifier(settings.UserPool.from_environment(os.environ))
+model_limits = settings.ModelLimits.from_environment(os.environ)
+limits = Limits(model_limits.allowed_models, model_limits.max_tokens_cap)
+allowed_origins = settings.allowed_origins(os.environ)
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any] | None:
@@ -42,7 +42,7 @@ def answer(event: dict[str, Any], context: Any) -> dict[str, Any] | None:
     except InvalidRequest as error:
         logger.info("call not understood", extra={"error_code": error.code})
         return error_answer(ErrorDetail.of(error), {})
-    headers = cors_headers(call, settings.allowed_origins)
+    headers = cors_headers(call, allowed_origins)
     try:
         return _route(call, headers, context)
     except TokenstreamError as error:
@@ -142,4 +142,4 @@ def _seconds_left(context: Any) -> float:
     return float(context.get_remaining_time_in_millis() / 1000 - ENDING_SECONDS)
 
 
-handler = telemetry.traced(logger.inject_lambda_context(answer), enabled=settings.tracing)
+handler = telemetry.traced(logger.inject_lambda_context(answer), enabled=settings.tracing(os.environ))

@@ -3,7 +3,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.template.transformed import REGION, ROOT, source, stack
-from tokenstream.settings import Settings
+from tokenstream.settings import BedrockRuntime, ModelLimits, SessionStore, UserPool, allowed_origins, tracing
 
 FUNCTION = "HttpStreamFunction"
 ARN = f"arn:aws:bedrock:{REGION}:123456789012:application-inference-profile/a1b2c3"
@@ -27,50 +27,54 @@ class Recording(Mapping[str, str]):
         return len(self._variables)
 
 
-def settings(**parameters: str) -> Settings:
-    return Settings.from_environment({**stack(**parameters).environment(FUNCTION), "AWS_REGION": REGION})
+def environment(**parameters: str) -> Mapping[str, str]:
+    return {**stack(**parameters).environment(FUNCTION), "AWS_REGION": REGION}
 
 
 def test_the_function_starts_with_the_templates_defaults() -> None:
-    assert settings().allowed_models[0].startswith("global.anthropic.")
-    assert settings().guardrail is None
-    assert settings().store_answers is True
-    assert settings().session_ttl == 3600
+    assert ModelLimits.from_environment(environment()).allowed_models[0].startswith("global.anthropic.")
+    assert BedrockRuntime.from_environment(environment()).guardrail is None
+    assert SessionStore.from_environment(environment()).store_answers is True
+    assert SessionStore.from_environment(environment()).ttl == 3600
 
 
 def test_the_template_sets_all_that_the_function_reads_and_nothing_more() -> None:
     variables = stack(GuardrailId="abc123", GuardrailVersion="1").environment(FUNCTION)
-    environment = Recording({**variables, "AWS_REGION": REGION})
-    Settings.from_environment(environment)
+    recording = Recording({**variables, "AWS_REGION": REGION})
+    for part in (UserPool, SessionStore, ModelLimits, BedrockRuntime):
+        part.from_environment(recording)
+    allowed_origins(recording)
+    tracing(recording)
     others = {
         "AWS_LAMBDA_EXEC_WRAPPER",
         "POWERTOOLS_SERVICE_NAME",
         "POWERTOOLS_METRICS_NAMESPACE",
         "POWERTOOLS_LOG_LEVEL",
     }
-    assert {name for name in environment.read if not name.startswith("AWS_")} == variables.keys() - others
+    assert {name for name in recording.read if not name.startswith("AWS_")} == variables.keys() - others
     assert others <= variables.keys()
 
 
 def test_a_guardrail_reaches_the_function() -> None:
-    guardrail = settings(GuardrailId="abc123", GuardrailVersion="DRAFT").guardrail
+    guardrail = BedrockRuntime.from_environment(environment(GuardrailId="abc123", GuardrailVersion="DRAFT")).guardrail
     assert guardrail is not None
     assert (guardrail.id, guardrail.version) == ("abc123", "DRAFT")
 
 
 def test_application_profiles_come_before_the_other_models() -> None:
-    assert settings(AllowedModels="a.b,c.d", ApplicationInferenceProfiles=ARN).allowed_models == (ARN, "a.b", "c.d")
+    variables = environment(AllowedModels="a.b,c.d", ApplicationInferenceProfiles=ARN)
+    assert ModelLimits.from_environment(variables).allowed_models == (ARN, "a.b", "c.d")
 
 
 def test_origins_reach_the_function() -> None:
     origins = "https://a.example,https://b.example"
-    assert settings(AllowedOrigins=origins).allowed_origins == ("https://a.example", "https://b.example")
+    assert allowed_origins(environment(AllowedOrigins=origins)) == ("https://a.example", "https://b.example")
 
 
-@pytest.mark.parametrize(("tracing", "on"), [("Active", True), ("Disabled", False)])
-def test_the_function_traces_when_lambda_does(tracing: str, on: bool) -> None:
-    assert settings(Tracing=tracing).tracing is on
-    mode = stack(Tracing=tracing).properties(FUNCTION).get("TracingConfig", {}).get("Mode", "PassThrough")
+@pytest.mark.parametrize(("parameter", "on"), [("Active", True), ("Disabled", False)])
+def test_the_function_traces_when_lambda_does(parameter: str, on: bool) -> None:
+    assert tracing(environment(Tracing=parameter)) is on
+    mode = stack(Tracing=parameter).properties(FUNCTION).get("TracingConfig", {}).get("Mode", "PassThrough")
     assert (mode == "Active") is on
 
 

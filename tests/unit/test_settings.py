@@ -1,6 +1,20 @@
+from collections.abc import Mapping
+
 import pytest
 
-from tokenstream.settings import Guardrail, Settings, SettingsError
+from tokenstream.settings import (
+    BedrockRuntime,
+    ConnectionStore,
+    Guardrail,
+    ModelLimits,
+    SessionStore,
+    SettingsError,
+    UserPool,
+    WebSocketApi,
+    allowed_origins,
+    stream_function,
+    tracing,
+)
 
 ENVIRONMENT = {
     "AWS_REGION": "eu-west-1",
@@ -15,44 +29,57 @@ ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://a.example,https://b.example",
     "STORE_ANSWERS": "true",
     "SESSION_TTL_SECONDS": "3600",
+    "CONNECTIONS_TABLE": "connections",
+    "WEBSOCKET_ENDPOINT": "https://api.execute-api.eu-west-1.amazonaws.com/dev",
+    "STREAM_FUNCTION": "stack-ws-stream",
 }
 REQUIRED = sorted(set(ENVIRONMENT) - {"GUARDRAIL_ID", "GUARDRAIL_VERSION"})
 
 
-def settings(**changes: str) -> Settings:
-    return Settings.from_environment(ENVIRONMENT | changes)
+def read_all(environment: Mapping[str, str]) -> None:
+    for part in (UserPool, SessionStore, ModelLimits, BedrockRuntime, ConnectionStore, WebSocketApi):
+        part.from_environment(environment)
+    allowed_origins(environment)
+    stream_function(environment)
 
 
 def test_the_templates_environment_is_read() -> None:
-    assert settings() == Settings(
+    assert UserPool.from_environment(ENVIRONMENT) == UserPool(
         region="eu-west-1",
-        sessions_table="sessions",
-        user_pool_id="eu-west-1_pool",
-        user_pool_client_id="client",
-        allowed_models=("first", "second", "third"),
-        max_tokens_cap=4096,
-        bedrock_api="auto",
-        guardrail=None,
-        allowed_origins=("https://a.example", "https://b.example"),
-        store_answers=True,
-        session_ttl=3600,
-        tracing=False,
-        bedrock_endpoint="https://bedrock-runtime.eu-west-1.amazonaws.com",
-        cognito_endpoint="https://cognito-idp.eu-west-1.amazonaws.com",
+        id="eu-west-1_pool",
+        client_id="client",
+        endpoint="https://cognito-idp.eu-west-1.amazonaws.com",
     )
+    assert SessionStore.from_environment(ENVIRONMENT) == SessionStore(
+        region="eu-west-1", table="sessions", ttl=3600, store_answers=True
+    )
+    assert ModelLimits.from_environment(ENVIRONMENT) == ModelLimits(("first", "second", "third"), 4096)
+    assert BedrockRuntime.from_environment(ENVIRONMENT) == BedrockRuntime(
+        region="eu-west-1", endpoint="https://bedrock-runtime.eu-west-1.amazonaws.com", api="auto", guardrail=None
+    )
+    assert ConnectionStore.from_environment(ENVIRONMENT) == ConnectionStore(region="eu-west-1", table="connections")
+    assert WebSocketApi.from_environment(ENVIRONMENT) == WebSocketApi(
+        region="eu-west-1", endpoint="https://api.execute-api.eu-west-1.amazonaws.com/dev"
+    )
+    assert allowed_origins(ENVIRONMENT) == ("https://a.example", "https://b.example")
+    assert stream_function(ENVIRONMENT) == "stack-ws-stream"
 
 
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_variable_is_named(name: str) -> None:
     environment = {key: value for key, value in ENVIRONMENT.items() if key != name}
     with pytest.raises(SettingsError, match=rf"\b{name}\b"):
-        Settings.from_environment(environment)
+        read_all(environment)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
 def test_an_empty_variable_counts_as_missing(name: str) -> None:
     with pytest.raises(SettingsError, match=rf"\b{name}\b"):
-        settings(**{name: ""})
+        read_all(ENVIRONMENT | {name: ""})
+
+
+def test_a_function_needs_no_variables_of_parts_that_it_has_not() -> None:
+    assert ConnectionStore.from_environment({"AWS_REGION": "eu-west-1", "CONNECTIONS_TABLE": "connections"})
 
 
 @pytest.mark.parametrize(
@@ -76,46 +103,67 @@ def test_an_empty_variable_counts_as_missing(name: str) -> None:
 )
 def test_a_variable_that_is_wrong_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"\b{name}\b"):
-        settings(**{name: value})
+        read_all(ENVIRONMENT | {name: value})
+
+
+def bedrock(**changes: str) -> BedrockRuntime:
+    return BedrockRuntime.from_environment(ENVIRONMENT | changes)
+
+
+def user_pool(**changes: str) -> UserPool:
+    return UserPool.from_environment(ENVIRONMENT | changes)
 
 
 def test_a_guardrail_is_an_id_with_a_version() -> None:
-    assert settings(GUARDRAIL_ID="gr-1", GUARDRAIL_VERSION="DRAFT").guardrail == Guardrail("gr-1", "DRAFT")
+    assert bedrock(GUARDRAIL_ID="gr-1", GUARDRAIL_VERSION="DRAFT").guardrail == Guardrail("gr-1", "DRAFT")
 
 
 def test_a_guardrail_without_a_version_names_the_version() -> None:
     with pytest.raises(SettingsError, match="GUARDRAIL_VERSION"):
-        settings(GUARDRAIL_ID="gr-1")
+        bedrock(GUARDRAIL_ID="gr-1")
 
 
 def test_a_version_without_a_guardrail_is_no_guardrail() -> None:
-    assert settings(GUARDRAIL_VERSION="1").guardrail is None
+    assert bedrock(GUARDRAIL_VERSION="1").guardrail is None
 
 
 def test_answers_are_not_stored_where_that_is_off() -> None:
-    assert settings(STORE_ANSWERS="false").store_answers is False
+    assert SessionStore.from_environment(ENVIRONMENT | {"STORE_ANSWERS": "false"}).store_answers is False
 
 
-@pytest.mark.parametrize(("disabled", "tracing"), [("true", False), ("1", False), ("TRUE", False), ("false", True)])
-def test_tracing_is_powertools_own_switch(disabled: str, tracing: bool) -> None:
-    assert settings(POWERTOOLS_TRACE_DISABLED=disabled).tracing is tracing
+@pytest.mark.parametrize(("disabled", "traced"), [("true", False), ("1", False), ("TRUE", False), ("false", True)])
+def test_tracing_is_powertools_own_switch(disabled: str, traced: bool) -> None:
+    assert tracing({"POWERTOOLS_TRACE_DISABLED": disabled}) is traced
+
+
+def test_invocations_are_not_traced_where_nothing_says_so() -> None:
+    assert tracing({}) is False
 
 
 def test_one_variable_moves_every_endpoint() -> None:
-    moved = settings(AWS_ENDPOINT_URL="http://127.0.0.1:4566/")
-    assert (moved.bedrock_endpoint, moved.cognito_endpoint) == ("http://127.0.0.1:4566", "http://127.0.0.1:4566")
+    moved = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566/"}
+    assert bedrock(**moved).endpoint == user_pool(**moved).endpoint == "http://127.0.0.1:4566"
 
 
 def test_a_services_own_variable_wins() -> None:
-    moved = settings(AWS_ENDPOINT_URL="http://127.0.0.1:4566", AWS_ENDPOINT_URL_BEDROCK_RUNTIME="http://127.0.0.1:1")
-    assert (moved.bedrock_endpoint, moved.cognito_endpoint) == ("http://127.0.0.1:1", "http://127.0.0.1:4566")
+    moved = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:1"}
+    assert bedrock(**moved).endpoint == "http://127.0.0.1:1"
+    assert user_pool(**moved).endpoint == "http://127.0.0.1:4566"
 
 
 def test_moving_cognito_moves_its_keys_and_not_the_issuer() -> None:
-    moved = settings(AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER="http://127.0.0.1:4566")
+    moved = user_pool(AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER="http://127.0.0.1:4566")
     assert moved.jwks_url == "http://127.0.0.1:4566/eu-west-1_pool/.well-known/jwks.json"
-    assert moved.token_issuer == "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_pool"
+    assert moved.issuer == "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_pool"
 
 
 def test_the_keys_are_the_pools() -> None:
-    assert settings().jwks_url == f"{settings().token_issuer}/.well-known/jwks.json"
+    assert user_pool().jwks_url == f"{user_pool().issuer}/.well-known/jwks.json"
+
+
+def test_connections_are_written_to_where_their_own_variable_says_and_no_other() -> None:
+    general = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+    own = {"AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": "http://127.0.0.1:1/dev/"}
+    template = ENVIRONMENT["WEBSOCKET_ENDPOINT"]
+    assert WebSocketApi.from_environment(ENVIRONMENT | general).endpoint == template
+    assert WebSocketApi.from_environment(ENVIRONMENT | general | own).endpoint == "http://127.0.0.1:1/dev"

@@ -1,4 +1,7 @@
-"""The environment, typed. Nothing else reads it; a value that is missing or wrong fails the cold start by its name."""
+"""The environment, typed. Nothing else reads it; a value that is missing or wrong fails the cold start by its name.
+
+A function reads the parts that it needs, and the template sets no others for it. Times are in seconds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,62 +23,142 @@ class Guardrail:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the functions are configured with; the template sets each variable. Times are in seconds."""
+class UserPool:
+    """Whose users may call."""
 
     region: str
-    sessions_table: str
-    user_pool_id: str
-    user_pool_client_id: str
-    allowed_models: tuple[str, ...]
-    max_tokens_cap: int
-    bedrock_api: BedrockApi
-    guardrail: Guardrail | None
-    allowed_origins: tuple[str, ...]
-    store_answers: bool
-    session_ttl: int
-    tracing: bool
-    bedrock_endpoint: str
-    cognito_endpoint: str
+    id: str
+    client_id: str
+    endpoint: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `SettingsError` that names the one at fault."""
         read = _Reader(environment)
-        region = read.text("AWS_REGION")
-        guardrail_id = environment.get("GUARDRAIL_ID", "")
         return cls(
-            region=region,
-            sessions_table=read.text("SESSIONS_TABLE"),
-            user_pool_id=read.text("USER_POOL_ID"),
-            user_pool_client_id=read.text("USER_POOL_CLIENT_ID"),
-            allowed_models=read.items("ALLOWED_MODELS"),
-            max_tokens_cap=read.positive("MAX_TOKENS_CAP"),
-            bedrock_api=cast("BedrockApi", read.choice("BEDROCK_API", "auto", "invoke", "converse")),
-            guardrail=Guardrail(guardrail_id, read.text("GUARDRAIL_VERSION")) if guardrail_id else None,
-            allowed_origins=read.items("ALLOWED_ORIGINS"),
-            store_answers=read.choice("STORE_ANSWERS", "true", "false") == "true",
-            session_ttl=read.positive("SESSION_TTL_SECONDS"),
-            # Powertools' own switch.
-            tracing=environment.get("POWERTOOLS_TRACE_DISABLED", "true").lower() not in {"true", "1"},
-            bedrock_endpoint=read.endpoint("BEDROCK_RUNTIME", f"https://bedrock-runtime.{region}.amazonaws.com"),
-            cognito_endpoint=read.endpoint("COGNITO_IDENTITY_PROVIDER", f"https://cognito-idp.{region}.amazonaws.com"),
+            region=read.region,
+            id=read.text("USER_POOL_ID"),
+            client_id=read.text("USER_POOL_CLIENT_ID"),
+            endpoint=read.endpoint("COGNITO_IDENTITY_PROVIDER", f"https://cognito-idp.{read.region}.amazonaws.com"),
         )
 
     @property
-    def token_issuer(self) -> str:
+    def issuer(self) -> str:
         """Who signs the users' tokens."""
-        return f"https://cognito-idp.{self.region}.amazonaws.com/{self.user_pool_id}"
+        return f"https://cognito-idp.{self.region}.amazonaws.com/{self.id}"
 
     @property
     def jwks_url(self) -> str:
         """Where the issuer's keys are."""
-        return f"{self.cognito_endpoint}/{self.user_pool_id}/.well-known/jwks.json"
+        return f"{self.endpoint}/{self.id}/.well-known/jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStore:
+    """Where sessions are kept, how many seconds, and whether with prompt and answer."""
+
+    region: str
+    table: str
+    ttl: int
+    store_answers: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(
+            region=read.region,
+            table=read.text("SESSIONS_TABLE"),
+            ttl=read.positive("SESSION_TTL_SECONDS"),
+            store_answers=read.choice("STORE_ANSWERS", "true", "false") == "true",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLimits:
+    """What a request may ask for; the first model is the default."""
+
+    allowed_models: tuple[str, ...]
+    max_tokens_cap: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(allowed_models=read.items("ALLOWED_MODELS"), max_tokens_cap=read.positive("MAX_TOKENS_CAP"))
+
+
+@dataclass(frozen=True, slots=True)
+class BedrockRuntime:
+    """How the models are called."""
+
+    region: str
+    endpoint: str
+    api: BedrockApi
+    guardrail: Guardrail | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        guardrail_id = environment.get("GUARDRAIL_ID", "")
+        return cls(
+            region=read.region,
+            endpoint=read.endpoint("BEDROCK_RUNTIME", f"https://bedrock-runtime.{read.region}.amazonaws.com"),
+            api=cast("BedrockApi", read.choice("BEDROCK_API", "auto", "invoke", "converse")),
+            guardrail=Guardrail(guardrail_id, read.text("GUARDRAIL_VERSION")) if guardrail_id else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStore:
+    """Where the open WebSocket connections are kept."""
+
+    region: str
+    table: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(region=read.region, table=read.text("CONNECTIONS_TABLE"))
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketApi:
+    """The stage whose connections are written to: `https://<host>/<stage>`."""
+
+    region: str
+    endpoint: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        # `AWS_ENDPOINT_URL` leads to no stage: unlike with the other services it is no substitute.
+        override = environment.get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", "").rstrip("/")
+        return cls(region=read.region, endpoint=override or read.text("WEBSOCKET_ENDPOINT"))
+
+
+def allowed_origins(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Read whose web pages may call; raises `SettingsError`."""
+    return _Reader(environment).items("ALLOWED_ORIGINS")
+
+
+def stream_function(environment: Mapping[str, str]) -> str:
+    """Read the name of the function that streams to WebSocket connections; raises `SettingsError`."""
+    return _Reader(environment).text("STREAM_FUNCTION")
+
+
+def tracing(environment: Mapping[str, str]) -> bool:
+    """Tell whether invocations are traced: Powertools' own switch."""
+    return environment.get("POWERTOOLS_TRACE_DISABLED", "true").lower() not in {"true", "1"}
 
 
 class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self.region = self.text("AWS_REGION")
 
     def text(self, name: str) -> str:
         value = self._environment.get(name, "")

@@ -8,10 +8,11 @@ from time import time
 
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials
 
+from tokenstream import settings
 from tokenstream.auth import TokenVerifier
 from tokenstream.sessions import Sessions
-from tokenstream.settings import Settings, SettingsError
 from tokenstream.signing import SignedConnection
 from tokenstream.sources.bedrock import Bedrock
 
@@ -29,28 +30,31 @@ def _aws() -> botocore.session.Session:
     return botocore.session.get_session()
 
 
-def sessions(settings: Settings) -> Sessions:
+def sessions(store: settings.SessionStore) -> Sessions:
     """Return the sessions table."""
-    client = _aws().create_client("dynamodb", region_name=settings.region, config=_TABLE_CONFIG)
-    return Sessions(client, settings.sessions_table, ttl=settings.session_ttl, store_answers=settings.store_answers)
+    client = _aws().create_client("dynamodb", region_name=store.region, config=_TABLE_CONFIG)
+    return Sessions(client, store.table, ttl=store.ttl, store_answers=store.store_answers)
 
 
-def bedrock(settings: Settings) -> Bedrock:
+def bedrock(models: settings.BedrockRuntime) -> Bedrock:
     """Return the models."""
-    credentials = _aws().get_credentials()
-    if credentials is None:
-        raise SettingsError("there are no AWS credentials")
+    credentials = _credentials()
 
     def connect() -> SignedConnection:
         return SignedConnection(
-            settings.bedrock_endpoint, "bedrock", settings.region, credentials, read_timeout=MODEL_SILENCE_SECONDS
+            models.endpoint, "bedrock", models.region, credentials, read_timeout=MODEL_SILENCE_SECONDS
         )
 
-    return Bedrock(connect, api=settings.bedrock_api, guardrail=settings.guardrail)
+    return Bedrock(connect, api=models.api, guardrail=models.guardrail)
 
 
-def token_verifier(settings: Settings) -> TokenVerifier:
+def token_verifier(pool: settings.UserPool) -> TokenVerifier:
     """Return what verifies the users' tokens."""
-    return TokenVerifier(
-        issuer=settings.token_issuer, client_id=settings.user_pool_client_id, jwks_url=settings.jwks_url, clock=time
-    )
+    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url, clock=time)
+
+
+def _credentials() -> Credentials:
+    credentials = _aws().get_credentials()
+    if credentials is None:
+        raise settings.SettingsError("there are no AWS credentials")
+    return credentials
