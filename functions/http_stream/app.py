@@ -20,7 +20,7 @@ from tokenstream.relay import Relay
 from tokenstream.replay import Replayer
 from tokenstream.request import Limits, parse_position, parse_request, parse_session_id
 from tokenstream.runtime import response_stream
-from tokenstream.sessions import NewSession
+from tokenstream.session import NewSession
 from tokenstream.sinks.http import BrokenOff, Format, HttpSink, ensure_told, negotiated
 from tokenstream.telemetry import logger
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from tests.fakes.observed import Observed
 from tokenstream.frames import Sealed
 from tokenstream.lease import Verdict
-from tokenstream.sessions import Status
+from tokenstream.session import Status
 
 
 class FakeKeeper(Observed):

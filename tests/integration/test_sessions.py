@@ -19,16 +19,8 @@ from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import TABLE, Table, sessions_table, template_table
 from tokenstream.errors import Conflict, ErrorCode, Internal, NotFound
 from tokenstream.frames import Position, Sealed
-from tokenstream.sessions import (
-    LAST_SEQUENCE,
-    LEASE_SECONDS,
-    Claim,
-    LeaseLost,
-    NewSession,
-    Sessions,
-    SessionsUnavailable,
-    Status,
-)
+from tokenstream.session import LEASE_SECONDS, Claim, NewSession, Status
+from tokenstream.sessions import LAST_SEQUENCE, LeaseLost, Sessions, SessionsUnavailable
 
 NOW = 1_763_668_800.25
 TTL = 3600
@@ -186,7 +178,7 @@ def test_an_attempt_whose_worker_is_gone_is_claimed_as_the_next_one(sessions: Se
     claim = sessions.claim(lost.session_id, "worker-2", NOW + LEASE_SECONDS + 1)
     assert claim == Claim(lost.session_id, 2, "worker-2", NOW + 2 * LEASE_SECONDS + 1)
     assert sessions.get(lost.session_id, OWNER).lease_until == claim.lease_until
-    assert sessions.cancel_requested(claim) is False
+    assert sessions.instructions(claim).cancel is False
 
 
 def test_of_two_that_claim_a_session_at_once_one_gets_it(sessions: Sessions) -> None:
@@ -203,7 +195,7 @@ def test_of_two_that_claim_a_session_at_once_one_gets_it(sessions: Sessions) -> 
 
 def test_a_renewed_lease_keeps_others_off(sessions: Sessions) -> None:
     claim = begun(sessions)
-    assert sessions.renew(claim, NOW + 20) is False
+    assert sessions.renew(claim, NOW + 20).cancel is False
     with pytest.raises(LeaseLost):
         sessions.claim(claim.session_id, "worker-2", NOW + 20 + LEASE_SECONDS)
     assert sessions.claim(claim.session_id, "worker-2", NOW + 21 + LEASE_SECONDS).attempt == 2
@@ -228,7 +220,7 @@ def writes(sessions: Sessions, claim: Claim) -> list[Callable[[], object]]:
     another_terminal = Attempt(claim.session_id, claim.attempt + 1).complete()
     return [
         lambda: sessions.renew(claim, NOW + 100),
-        lambda: sessions.cancel_requested(claim),
+        lambda: sessions.instructions(claim),
         lambda: sessions.release(claim),
         lambda: sessions.settle(claim, "complete", another_terminal),
     ]
@@ -293,10 +285,10 @@ def test_a_worker_is_missed_once_its_lease_is_over_and_only_while_it_should_run(
 
 def test_a_cancel_reaches_the_worker_by_either_way_it_looks(sessions: Sessions) -> None:
     claim = begun(sessions)
-    assert sessions.cancel_requested(claim) is False
+    assert sessions.instructions(claim).cancel is False
     assert sessions.request_cancel(claim.session_id, OWNER) == "running"
-    assert sessions.cancel_requested(claim) is True
-    assert sessions.renew(claim, NOW + 10) is True
+    assert sessions.instructions(claim).cancel is True
+    assert sessions.renew(claim, NOW + 10).cancel is True
     assert sessions.get(claim.session_id, OWNER).cancel_requested
 
 
@@ -304,7 +296,7 @@ def test_a_cancel_outlives_the_worker_that_it_was_meant_for(sessions: Sessions) 
     lost = begun(sessions)
     sessions.request_cancel(lost.session_id, OWNER)
     claim = sessions.claim(lost.session_id, "worker-2", NOW + LEASE_SECONDS + 1)
-    assert sessions.cancel_requested(claim) is True
+    assert sessions.instructions(claim).cancel is True
 
 
 def test_a_cancel_after_the_end_tells_how_it_ended(sessions: Sessions) -> None:

@@ -9,7 +9,8 @@ from tests.fakes.frames import MODEL, Attempt
 from tests.fakes.table import TABLE, Table, sessions_table
 from tokenstream.frames import Sealed
 from tokenstream.lease import MAX_BATCH_BYTES, RENEW_SECONDS, Lease, Verdict
-from tokenstream.sessions import LEASE_SECONDS, Claim, NewSession, Sessions
+from tokenstream.session import LEASE_SECONDS, Claim, NewSession
+from tokenstream.sessions import Sessions
 
 OWNER = "user"
 DYNAMODB_ITEM_BYTES = 400 * 1024

@@ -11,7 +11,8 @@ from tests.fakes.table import TABLE, Table, sessions_table
 from tokenstream.errors import ErrorCode, NotFound
 from tokenstream.frames import BEGINNING, Complete, Error, Path, Position, Sealed, Start, is_terminal
 from tokenstream.replay import HEARTBEAT_SECONDS, POLL_SECONDS, Replayer, TimeUp
-from tokenstream.sessions import LEASE_SECONDS, NewSession, Sessions, SessionsUnavailable
+from tokenstream.session import LEASE_SECONDS, NewSession
+from tokenstream.sessions import Sessions, SessionsUnavailable
 
 OWNER = "user"
 LONG = 600.0
@@ -236,7 +237,7 @@ def test_two_that_come_back_at_once_get_the_same_end(table: Table) -> None:
 
 
 def test_a_session_that_has_a_recovery_is_left_to_it(table: Table) -> None:
-    story = Story(table, path="websocket")
+    story = Story(table, path="appsync")
     story.worker_dies()
 
     def recovery() -> None:

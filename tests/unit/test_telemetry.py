@@ -19,7 +19,7 @@ from tokenstream.errors import Throttled
 from tokenstream.frames import Complete, Error, ErrorDetail, StopReason, Timings, Usage
 from tokenstream.pump import Ending, Outcome, Pump
 from tokenstream.relay import Relay
-from tokenstream.sessions import Claim
+from tokenstream.session import Claim
 from tokenstream.sources import Delta, Finished, ReasoningDelta
 
 LAYER = Path(__file__).parents[2] / "layers" / "tokenstream"

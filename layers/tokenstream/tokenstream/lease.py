@@ -4,9 +4,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
+from threading import Lock
 
-from tokenstream.frames import Sealed
-from tokenstream.sessions import LEASE_SECONDS, Claim, LeaseLost, Sessions, SessionsUnavailable, Status
+from tokenstream.frames import Position, Sealed
+from tokenstream.session import LEASE_SECONDS, Claim, Instructions, Recipient, Status
+from tokenstream.sessions import LeaseLost, Sessions, SessionsUnavailable
 
 RENEW_SECONDS = 10
 MAX_BATCH_BYTES = 256 * 1024
@@ -19,12 +21,17 @@ class Verdict(Enum):
     """What a look at the session says."""
 
     GO_ON = "go_on"
+    MOVED = "moved"
+    """The client waits on another connection: see `Lease.missed`."""
     CANCEL = "cancel"
     LOST = "lost"
 
 
 class Lease:
-    """Holds one claim. `clock` gives epoch seconds; `keep` may be called from another thread than the rest."""
+    """Holds one claim. `clock` gives epoch seconds.
+
+    One thread may `look` while another one uses `keep` and `missed`; `settle` and `release` end both.
+    """
 
     def __init__(self, sessions: Sessions, claim: Claim, clock: Callable[[], float]) -> None:
         self._sessions = sessions
@@ -32,8 +39,10 @@ class Lease:
         self._clock = clock
         self._held_until = claim.lease_until
         self._renew_at = clock() + RENEW_SECONDS
+        self._served = self._recipient = claim.instructions.recipient
         self._kept: deque[Sealed] = deque()
         self._batch: list[Sealed] = []
+        self._storing = Lock()
 
     def keep(self, frames: Iterable[Sealed]) -> None:
         """Remember frames that are to be stored with the next look."""
@@ -51,13 +60,33 @@ class Lease:
         except SessionsUnavailable:
             _logger.warning("frames not stored yet", exc_info=True, extra={"session_id": self._claim.session_id})
         try:
-            cancelled = self._renewed(now)
+            instructions = self._renewed(now)
         except LeaseLost:
             return Verdict.LOST
         except SessionsUnavailable:
             _logger.warning("session not reached", exc_info=True, extra={"session_id": self._claim.session_id})
             return Verdict.GO_ON if now < self._held_until else Verdict.LOST
-        return Verdict.CANCEL if cancelled else Verdict.GO_ON
+        self._recipient = instructions.recipient
+        if instructions.cancel:
+            return Verdict.CANCEL
+        return Verdict.GO_ON if self._recipient == self._served else Verdict.MOVED
+
+    def missed(self) -> tuple[Recipient, list[Sealed]] | None:
+        """Where the client waits on another connection, tell which, and what of this attempt it lacks up to now.
+
+        None where nothing has changed, and while the table doesn't answer: the next look says so again.
+        """
+        recipient = self._recipient
+        if recipient is None or recipient == self._served:
+            return None
+        try:
+            self._store(self._clock())
+            frames = self._stored_behind(recipient.after)
+        except SessionsUnavailable:
+            _logger.warning("missed frames not read", exc_info=True, extra={"session_id": self._claim.session_id})
+            return None
+        self._served = recipient
+        return recipient, frames
 
     def settle(self, status: Status, terminal: Sealed) -> bool:
         """Store what waits and end the session; False if it isn't ours to end any more.
@@ -66,7 +95,7 @@ class Lease:
         """
         try:
             self._store(self._clock())
-            self._sessions.settle(self._claim, status, terminal)
+            self._recipient = self._sessions.settle(self._claim, status, terminal).recipient
         except LeaseLost:
             return False
         except SessionsUnavailable:
@@ -84,20 +113,30 @@ class Lease:
             # The lease runs out by itself.
             _logger.exception("session not released", extra={"session_id": self._claim.session_id})
 
-    def _renewed(self, now: float) -> bool:
+    def _renewed(self, now: float) -> Instructions:
         if now < self._renew_at:
-            return self._sessions.cancel_requested(self._claim)
-        cancelled = self._sessions.renew(self._claim, now)
+            return self._sessions.instructions(self._claim)
+        instructions = self._sessions.renew(self._claim, now)
         self._renew_at = now + RENEW_SECONDS
         self._held_until = now + LEASE_SECONDS
-        return cancelled
+        return instructions
 
     def _store(self, now: float) -> None:
-        while self._batch or self._kept:
-            # A batch that could not be stored stays as it is, so that its repetition replaces it.
-            self._batch = self._batch or self._next_batch()
-            self._sessions.store(self._claim, self._batch, now)
-            self._batch = []
+        with self._storing:
+            while self._batch or self._kept:
+                # A batch that could not be stored stays as it is, so that its repetition replaces it.
+                self._batch = self._batch or self._next_batch()
+                self._sessions.store(self._claim, self._batch, now)
+                self._batch = []
+
+    def _stored_behind(self, position: Position) -> list[Sealed]:
+        # Whoever has an earlier attempt's frames lacks all of this one's.
+        position = max(position, Position(self._claim.attempt, 0))
+        frames: list[Sealed] = []
+        while page := self._sessions.frames_after(self._claim.session_id, *position):
+            frames += page
+            position = page[-1].frame.position
+        return frames
 
     def _next_batch(self) -> list[Sealed]:
         batch = [self._kept.popleft()]

@@ -16,7 +16,7 @@ from tokenstream.errors import Internal, ModelError, TokenstreamError
 from tokenstream.frames import Complete, Error, Sealed, StopReason
 from tokenstream.lease import Verdict
 from tokenstream.relay import Relay, State
-from tokenstream.sessions import Status
+from tokenstream.session import Status
 from tokenstream.sinks import ClientGone, Sink
 from tokenstream.sources import Delta, Finished, ReasoningDelta, Source
 
@@ -69,7 +69,8 @@ class Pump:
     """Moves one attempt. Times are seconds of `clock`, `deadline` is the moment at which the stream has to end.
 
     A `recoverable` attempt that a passing fault of the model's has hit is given up without a terminal frame: another
-    one follows.
+    one follows. `rejoin` is called, by the thread that sends, when the client waits on another connection: it sends
+    there what was missed, and raises `ClientGone` as the sink does.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Pump:
         clock: Callable[[], float],
         deadline: float,
         recoverable: bool = False,
+        rejoin: Callable[[], None] = lambda: None,
         look_every: float = LOOK_SECONDS,
         heartbeat_after: float = HEARTBEAT_SECONDS,
         disconnect_grace: float = DISCONNECT_GRACE_SECONDS,
@@ -93,12 +95,14 @@ class Pump:
         self._clock = clock
         self._deadline = deadline
         self._recoverable = recoverable
+        self._rejoin = rejoin
         self._look_every = look_every
         self._heartbeat_after = heartbeat_after
         self._disconnect_grace = disconnect_grace
         self._changed = Condition()
         self._watching_over = Event()
         self._gone_since: float | None = None
+        self._moved = False
         self._lost = False
 
     def run(self) -> Outcome:
@@ -163,6 +167,10 @@ class Pump:
             match verdict:
                 case Verdict.GO_ON:
                     pass
+                case Verdict.MOVED:
+                    with self._changed:
+                        self._moved = True
+                        self._changed.notify()
                 case Verdict.CANCEL:
                     self._stop("cancelled")
                 case Verdict.LOST:
@@ -178,15 +186,20 @@ class Pump:
                 self._stop("deadline")
             with self._changed:
                 changed = self._changed.wait_for(self._has_news, min(self._heartbeat_after, max(left, 0)))
-                if changed and not self._relay.pending:
-                    return
-                frames = self._relay.take()
+                moved, self._moved = self._moved, False
+                if not moved:
+                    if changed and not self._relay.pending:
+                        return
+                    frames = self._relay.take()
+            if moved:
+                self._reach(self._rejoin)
+                continue
             self._deliver(frames)
             if not changed:
                 self._beat()
 
     def _has_news(self) -> bool:
-        return self._relay.pending or self._relay.state is not State.OPEN
+        return self._moved or self._relay.pending or self._relay.state is not State.OPEN
 
     def _deliver(self, frames: Sequence[Sealed]) -> None:
         if not frames:
@@ -220,6 +233,8 @@ class Pump:
         self._keeper.keep(unsent)
         if not self._keeper.settle(_status(terminal), sealed):
             return Outcome(Ending.LOST)
+        # The last moment at which the client may have moved: from here on it finds the session ended.
+        self._reach(self._rejoin)
         self._reach(lambda: self._sink.send([*unsent, sealed]))
         return Outcome(Ending.TERMINAL, terminal)
 

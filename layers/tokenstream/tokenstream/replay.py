@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 
+from tokenstream.ending import end
 from tokenstream.errors import Internal, NotFound
-from tokenstream.frames import Position, Sealed, Usage
-from tokenstream.relay import Relay
-from tokenstream.sessions import LeaseLost, Session, Sessions
+from tokenstream.frames import Position, Sealed
+from tokenstream.session import Session
+from tokenstream.sessions import LeaseLost, Sessions
 
 POLL_SECONDS = 0.25
 HEARTBEAT_SECONDS = 15.0
 
-_HTTP_PATHS = frozenset({"url", "rest"})
+_UNRECOVERED_PATHS = frozenset({"url", "rest", "websocket"})
+"""Where nothing else looks after a session whose worker is gone."""
 
 
 class TimeUp(Exception):
@@ -57,7 +59,7 @@ class Replayer:
                 yield frames
                 position = frames[-1].frame.position
                 heard_at = now
-            elif session.orphaned(now) and session.path in _HTTP_PATHS:
+            elif session.orphaned(now) and session.path in _UNRECOVERED_PATHS:
                 self._end(session)
             else:
                 if now - heard_at >= HEARTBEAT_SECONDS:
@@ -68,24 +70,9 @@ class Replayer:
         raise TimeUp
 
     def _end(self, session: Session) -> None:
-        """End a session whose worker is gone, as a new attempt: nobody can tell what the lost one has sent."""
         now = self._clock()
         try:
             claim = self._sessions.claim(session.session_id, self._worker, now)
-            relay = Relay(
-                session_id=session.session_id,
-                attempt=claim.attempt,
-                model=session.model,
-                path=session.path,
-                delivery=session.delivery,
-                started_at=now,
-                max_frame_bytes=4096,
-            )
-            if session.cancel_requested:
-                relay.complete("cancelled", Usage(), now)
-            else:
-                relay.fail(Internal("The answer was interrupted."))
-            self._sessions.store(claim, relay.take(), now)
-            self._sessions.settle(claim, "cancelled" if session.cancel_requested else "failed", relay.take_terminal())
+            end(self._sessions, claim, session, Internal("The answer was interrupted."), now)
         except LeaseLost:
             return  # another one that came back was quicker

@@ -66,16 +66,27 @@ def parse_request(body: bytes, limits: Limits, new_session_id: str) -> StreamReq
 
     Raises `TooLarge` and `InvalidRequest` with the field at fault.
     """
+    require_size(body)
+    return read_request(parse_json(body), limits, new_session_id)
+
+
+def require_size(body: bytes) -> None:
+    """Raise `TooLarge` for more bytes than a request may have."""
     if len(body) > MAX_REQUEST_BYTES:
         raise TooLarge(f"A request has at most {MAX_REQUEST_BYTES} bytes.")
+
+
+def parse_json(body: bytes) -> object:
+    """Read JSON; raises `InvalidRequest`."""
     try:
-        document = decode(body)
+        return decode(body)
     except (DecodeError, RecursionError, UnicodeDecodeError):
         raise InvalidRequest("The body is not valid JSON.") from None
-    return _request(_Fields(document), limits, new_session_id)
 
 
-def _request(fields: "_Fields", limits: Limits, new_session_id: str) -> StreamRequest:
+def read_request(document: object, limits: Limits, new_session_id: str) -> StreamRequest:
+    """Read a request from its JSON's value; raises `InvalidRequest` with the field at fault."""
+    fields = _Fields(document)
     request = StreamRequest(
         session_id=_session_id(fields, new_session_id),
         messages=_messages(fields),

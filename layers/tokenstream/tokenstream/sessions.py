@@ -9,21 +9,27 @@ Times are epoch seconds. A worker owns an attempt while its lease lasts; it clai
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tokenstream.errors import Conflict, Internal, NotFound
-from tokenstream.frames import Delivery, Path, Position, Sealed, unseal
-
-LEASE_SECONDS = 30
-Status = Literal["accepted", "running", "recovering", "complete", "failed", "cancelled"]
-ENDED: frozenset[Status] = frozenset({"complete", "failed", "cancelled"})
+from tokenstream.frames import Position, Sealed, unseal
+from tokenstream.session import LEASE_SECONDS, Claim, Instructions, NewSession, Recipient, Session, Status
 
 _RECORD = "session"
 _REQUEST = "request"
-_ATTRIBUTES = ("owner", "status", "attempt", "worker", "leaseUntil", "cancelRequested", "terminal")
+_ATTRIBUTES = (
+    "owner",
+    "status",
+    "attempt",
+    "path",
+    "worker",
+    "leaseUntil",
+    "cancelRequested",
+    "recipient",
+    "terminal",
+)
 LAST_SEQUENCE = 99_999_999
 
 
@@ -37,53 +43,6 @@ class LeaseLost(Exception):
 
 class _ConditionFailed(Exception):
     """The record is not as the write wants it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """The record of a session."""
-
-    session_id: str
-    owner: str
-    status: Status
-    attempt: int
-    path: Path
-    delivery: Delivery
-    model: str
-    lease_until: float
-    cancel_requested: bool
-    terminal: Sealed | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing will be added."""
-        return self.status in ENDED
-
-    def orphaned(self, now: float) -> bool:
-        """Whether its worker has gone without ending it."""
-        return self.status == "running" and self.lease_until < now
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A worker's right to one attempt at a session."""
-
-    session_id: str
-    attempt: int
-    worker: str
-    lease_until: float
-
-
-@dataclass(frozen=True, slots=True)
-class NewSession:
-    """What a session is created with; `request` is the client's JSON."""
-
-    session_id: str
-    owner: str
-    path: Path
-    delivery: Delivery
-    model: str
-    request: bytes
 
 
 class Sessions:
@@ -101,64 +60,66 @@ class Sessions:
     def begin(self, new: NewSession, worker: str, now: float) -> Claim:
         """Create a session and claim its first attempt in one write; raises `Conflict` if the id was used before."""
         claim = Claim(new.session_id, 1, worker, now + LEASE_SECONDS)
-        record = self._item(new.session_id, _RECORD, now) | {
-            "owner": {"S": new.owner},
-            "status": {"S": "running"},
-            "attempt": {"N": "1"},
-            "path": {"S": new.path},
-            "delivery": {"S": new.delivery},
-            "model": {"S": new.model},
-            "worker": {"S": worker},
-            "leaseUntil": {"N": str(claim.lease_until)},
-            "cancelRequested": {"BOOL": False},
-            "createdAt": {"N": str(now)},
-        }
-        items = [record]
-        if self.store_answers:
-            items.append(self._item(new.session_id, _REQUEST, now) | {"request": {"S": new.request.decode()}})
-        fresh = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(sessionId)"}
-        with _translated():
-            try:
-                self._client.transact_write_items(TransactItems=[{"Put": fresh | {"Item": item}} for item in items])
-            except self._client.exceptions.TransactionCanceledException as error:
-                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
-                # TransactionConflict: the same id is being created at this very moment.
-                if reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
-                    raise Conflict("This session id was used before.", field="sessionId") from error
-                raise
+        self._create(
+            new,
+            now,
+            {
+                "status": {"S": "running"},
+                "attempt": {"N": "1"},
+                "worker": {"S": worker},
+                "leaseUntil": {"N": str(claim.lease_until)},
+            },
+        )
         return claim
 
-    def claim(self, session_id: str, worker: str, now: float) -> Claim:
-        """Take a session that nobody works on, as its next attempt; raises `LeaseLost` where somebody does."""
+    def accept(self, new: NewSession, recipient: Recipient, now: float) -> None:
+        """Create a session for a worker to come; raises `Conflict` if the id was used before."""
+        self._create(
+            new,
+            now,
+            {
+                "status": {"S": "accepted"},
+                "attempt": {"N": "0"},
+                "leaseUntil": {"N": "0"},
+                "recipient": _recipient_item(recipient),
+            },
+        )
+
+    def claim(self, session_id: str, worker: str, now: float, *, failed_worker: str = "") -> Claim:
+        """Take a session that nobody works on, as its next attempt; raises `LeaseLost` where somebody does.
+
+        `failed_worker` is one that is known to have ended: its lease is waited for no longer.
+        """
         item = self._update_held(
             session_id,
             "SET #status = :running, #worker = :worker, #leaseUntil = :lease ADD #attempt :one",
             # The last alternative is this very claim, repeated because its answer was lost.
             "#status IN (:accepted, :recovering) OR (#status = :running AND "
-            "(#leaseUntil < :now OR (#worker = :worker AND #leaseUntil = :lease)))",
+            "(#leaseUntil < :now OR #worker = :failed OR (#worker = :worker AND #leaseUntil = :lease)))",
             {
                 ":running": {"S": "running"},
                 ":accepted": {"S": "accepted"},
                 ":recovering": {"S": "recovering"},
                 ":worker": {"S": worker},
+                ":failed": {"S": failed_worker},
                 ":lease": {"N": str(now + LEASE_SECONDS)},
                 ":now": {"N": str(now)},
                 ":one": {"N": "1"},
             },
         )
-        return Claim(session_id, int(item["attempt"]["N"]), worker, now + LEASE_SECONDS)
+        return Claim(session_id, int(item["attempt"]["N"]), worker, now + LEASE_SECONDS, _instructions(item))
 
-    def renew(self, claim: Claim, now: float) -> bool:
-        """Prolong the lease; tells whether a cancel was requested. Raises `LeaseLost`."""
+    def renew(self, claim: Claim, now: float) -> Instructions:
+        """Prolong the lease and read what the client wants. Raises `LeaseLost`."""
         item = self._update_claimed(claim, "SET #leaseUntil = :lease", {":lease": {"N": str(now + LEASE_SECONDS)}})
-        return item["cancelRequested"]["BOOL"] is True
+        return _instructions(item)
 
-    def cancel_requested(self, claim: Claim) -> bool:
-        """Tell whether a cancel was requested. Raises `LeaseLost`."""
+    def instructions(self, claim: Claim) -> Instructions:
+        """Read what the client wants. Raises `LeaseLost`."""
         item = self._get(claim.session_id)
         if item is None or _holder(item) != (claim.worker, claim.attempt):
             raise LeaseLost
-        return item["cancelRequested"]["BOOL"] is True
+        return _instructions(item)
 
     def release(self, claim: Claim) -> None:
         """Give the attempt up for another one to follow. Raises `LeaseLost`."""
@@ -168,17 +129,18 @@ class Sessions:
             {":next": {"S": "recovering"}, ":never": {"N": "0"}},
         )
 
-    def settle(self, claim: Claim, status: Status, terminal: Sealed) -> None:
-        """End the session with its terminal frame. Raises `LeaseLost`.
+    def settle(self, claim: Claim, status: Status, terminal: Sealed) -> Instructions:
+        """End the session with its terminal frame; tells what the client wanted up to then. Raises `LeaseLost`.
 
         Repeated because its answer was lost, the write finds its own terminal frame and succeeds again.
         """
-        self._update_claimed(
+        item = self._update_claimed(
             claim,
             "SET #status = :ended, #terminal = :terminal",
             {":ended": {"S": status}, ":terminal": {"S": terminal.json.decode()}},
             state="(#status = :running OR #terminal = :terminal)",
         )
+        return _instructions(item)
 
     def store(self, claim: Claim, frames: Sequence[Sealed], now: float) -> None:
         """Store a batch of an attempt's frames, in order and without a gap; at most 400 KB with its keys."""
@@ -191,10 +153,39 @@ class Sessions:
 
     def get(self, session_id: str, owner: str) -> Session:
         """Read a user's session; raises `NotFound`."""
-        item = self._get(session_id)
-        if item is None or item["owner"]["S"] != owner:
+        session = self.find(session_id)
+        if session is None or session.owner != owner:
             raise NotFound("There is no such session.")
-        return _session(item)
+        return session
+
+    def find(self, session_id: str) -> Session | None:
+        """Read a session on nobody's behalf."""
+        item = self._get(session_id)
+        return None if item is None else _session(item)
+
+    def redirect(self, session_id: str, owner: str, recipient: Recipient) -> bool:
+        """Have the worker send to another WebSocket connection, from a position on. Raises `NotFound`.
+
+        False if there is none that would: the session has ended, or is another path's.
+        """
+        try:
+            self._update(
+                session_id,
+                "SET #recipient = :recipient",
+                "#owner = :owner AND #path = :websocket AND #status IN (:accepted, :running, :recovering)",
+                {
+                    ":recipient": _recipient_item(recipient),
+                    ":owner": {"S": owner},
+                    ":websocket": {"S": "websocket"},
+                    ":accepted": {"S": "accepted"},
+                    ":running": {"S": "running"},
+                    ":recovering": {"S": "recovering"},
+                },
+            )
+        except _ConditionFailed:
+            self.get(session_id, owner)
+            return False
+        return True
 
     def request_cancel(self, session_id: str, owner: str) -> Status:
         """Ask the worker to stop; returns the status at that moment. Raises `NotFound`."""
@@ -231,6 +222,30 @@ class Sessions:
                 **options,
             )
         return cast("list[dict[str, Any]]", page["Items"])
+
+    def _create(self, new: NewSession, now: float, state: dict[str, Any]) -> None:
+        record = self._item(new.session_id, _RECORD, now) | {
+            "owner": {"S": new.owner},
+            "path": {"S": new.path},
+            "delivery": {"S": new.delivery},
+            "model": {"S": new.model},
+            "cancelRequested": {"BOOL": False},
+            "createdAt": {"N": str(now)},
+            **state,
+        }
+        items = [record]
+        if self.store_answers:
+            items.append(self._item(new.session_id, _REQUEST, now) | {"request": {"S": new.request.decode()}})
+        fresh = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(sessionId)"}
+        with _translated():
+            try:
+                self._client.transact_write_items(TransactItems=[{"Put": fresh | {"Item": item}} for item in items])
+            except self._client.exceptions.TransactionCanceledException as error:
+                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+                # TransactionConflict: the same id is being created at this very moment.
+                if reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
+                    raise Conflict("This session id was used before.", field="sessionId") from error
+                raise
 
     def _get(self, session_id: str) -> dict[str, Any] | None:
         with _translated():
@@ -287,6 +302,27 @@ def _holder(item: dict[str, Any]) -> tuple[str, int] | None:
     return (item["worker"]["S"], int(item["attempt"]["N"])) if item["status"]["S"] == "running" else None
 
 
+def _recipient_item(recipient: Recipient) -> dict[str, Any]:
+    return {
+        "M": {
+            "connectionId": {"S": recipient.connection_id},
+            "attempt": {"N": str(recipient.after.attempt)},
+            "sequence": {"N": str(recipient.after.sequence)},
+            "ticket": {"S": recipient.ticket},
+        }
+    }
+
+
+def _instructions(item: dict[str, Any]) -> Instructions:
+    fields = item["recipient"]["M"] if "recipient" in item else None
+    recipient = fields and Recipient(
+        fields["connectionId"]["S"],
+        Position(int(fields["attempt"]["N"]), int(fields["sequence"]["N"])),
+        fields["ticket"]["S"],
+    )
+    return Instructions(cancel=item["cancelRequested"]["BOOL"], recipient=recipient)
+
+
 def _session(item: dict[str, Any]) -> Session:
     return Session(
         session_id=item["sessionId"]["S"],
@@ -297,7 +333,8 @@ def _session(item: dict[str, Any]) -> Session:
         delivery=item["delivery"]["S"],
         model=item["model"]["S"],
         lease_until=float(item["leaseUntil"]["N"]),
-        cancel_requested=item["cancelRequested"]["BOOL"],
+        cancel_requested=_instructions(item).cancel,
+        recipient=_instructions(item).recipient,
         terminal=unseal(item["terminal"]["S"]) if "terminal" in item else None,
     )
 

@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from tokenstream.frames import Complete, Error, Path
 from tokenstream.pump import Ending, Outcome
-from tokenstream.sessions import Claim
+from tokenstream.session import Claim
 
 SERVICE = "tokenstream"
 

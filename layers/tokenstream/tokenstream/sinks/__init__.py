@@ -10,6 +10,10 @@ class ClientGone(Exception):
     """Nobody is there to take the frames; they are stored, and whoever comes back asks for them."""
 
 
+class DeliveryFailed(ClientGone):
+    """The way to the client fails, the client may still be there; what it says is for the log."""
+
+
 class Sink(Protocol):
     """One client's way out. Both calls block until the frames have left and raise `ClientGone`.
 
