@@ -77,10 +77,12 @@ def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _serve(call: Call, context: Any) -> None:
-    # Read before its size and number are looked at: a rejection has to carry the request's id. API Gateway takes no
-    # message over 128 KB.
-    call.document = parse_json(call.body)
-    connections.admit(call.connection_id, time())
+    try:
+        # Ahead of the rest, because a rejection has to carry the request's id. API Gateway takes no more than 128 KB.
+        call.document = parse_json(call.body)
+    finally:
+        # Whatever a message is, it counts.
+        connections.admit(call.connection_id, time())
     require_size(call.body)
     match read_message(call.document, limits, str(uuid4())):
         case Stream() as message:

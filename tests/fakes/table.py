@@ -1,7 +1,7 @@
-"""The sessions table of the template in moto's DynamoDB, with faults on request."""
+"""The template's tables in moto's DynamoDB, with faults on request."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 TABLE = "sessions"
+CONNECTIONS = "connections"
 _TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 
@@ -22,10 +23,10 @@ class _Template(yaml.SafeLoader):
 _Template.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
-def template_table() -> dict[str, Any]:
-    """Return the properties of the template's sessions table."""
+def template_table(logical_id: str = "SessionsTable") -> dict[str, Any]:
+    """Return the properties of a table of the template's."""
     template = yaml.load(_TEMPLATE.read_text(encoding="utf-8"), _Template)  # noqa: S506 - a SafeLoader
-    properties: dict[str, Any] = template["Resources"]["SessionsTable"]["Properties"]
+    properties: dict[str, Any] = template["Resources"][logical_id]["Properties"]
     return properties
 
 
@@ -36,8 +37,9 @@ class Table:
     without a network. `before` is called with each call's name, ahead of it.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, name: str = TABLE) -> None:
         self._client = client
+        self._name = name
         self._one_at_a_time = RLock()
         self.exceptions = client.exceptions
         self.unreachable = False
@@ -61,29 +63,38 @@ class Table:
 
     def items(self) -> list[dict[str, Any]]:
         """Return everything that is in the table."""
-        items: list[dict[str, Any]] = self._client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+        items: list[dict[str, Any]] = self._client.scan(TableName=self._name, ConsistentRead=True)["Items"]
         return items
 
     def record(self, session_id: str) -> dict[str, Any]:
         """Return a session's record."""
         key = {"sessionId": {"S": session_id}, "item": {"S": "session"}}
-        record: dict[str, Any] = self._client.get_item(TableName=TABLE, Key=key, ConsistentRead=True)["Item"]
+        record: dict[str, Any] = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True)["Item"]
         return record
 
 
+def sessions_table() -> AbstractContextManager[Table]:
+    """Create the template's table of sessions, empty."""
+    return _table("SessionsTable", TABLE)
+
+
+def connections_table() -> AbstractContextManager[Table]:
+    """Create the template's table of connections, empty."""
+    return _table("ConnectionsTable", CONNECTIONS)
+
+
 @contextmanager
-def sessions_table() -> Iterator[Table]:
-    """Create the table of the template, empty."""
-    properties = template_table()
+def _table(logical_id: str, name: str) -> Iterator[Table]:
+    properties = template_table(logical_id)
     with mock_aws():
         client: Any = botocore.session.Session().create_client("dynamodb", region_name="us-east-1")
         client.create_table(
-            TableName=TABLE,
+            TableName=name,
             BillingMode=properties["BillingMode"],
             KeySchema=properties["KeySchema"],
             AttributeDefinitions=properties["AttributeDefinitions"],
         )
         try:
-            yield Table(client)
+            yield Table(client, name)
         finally:
             client.close()

@@ -1,30 +1,40 @@
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from tests.function_module import load_function
 from tests.template.transformed import REGION, ROOT, source, stack
-from tokenstream.settings import BedrockRuntime, ModelLimits, SessionStore, UserPool, allowed_origins, tracing
+from tokenstream import wiring
+from tokenstream.settings import BedrockRuntime, ModelLimits, SessionStore, allowed_origins, tracing
 
 FUNCTION = "HttpStreamFunction"
 ARN = f"arn:aws:bedrock:{REGION}:123456789012:application-inference-profile/a1b2c3"
 
 
-class Recording(Mapping[str, str]):
+FUNCTIONS = {
+    logical_id: Path(resource["Properties"]["CodeUri"]).name
+    for logical_id, resource in source()["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+
+
+class Recording(dict[str, str]):
     """An environment that remembers what was asked of it."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
+        super().__init__(variables)
         self.read: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
         self.read.add(name)
-        return self._variables[name]
+        return super().__getitem__(name)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._variables)
-
-    def __len__(self) -> int:
-        return len(self._variables)
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
 
 
 def environment(**parameters: str) -> Mapping[str, str]:
@@ -38,21 +48,31 @@ def test_the_function_starts_with_the_templates_defaults() -> None:
     assert SessionStore.from_environment(environment()).ttl == 3600
 
 
-def test_the_template_sets_all_that_the_function_reads_and_nothing_more() -> None:
-    variables = stack(GuardrailId="abc123", GuardrailVersion="1").environment(FUNCTION)
-    recording = Recording({**variables, "AWS_REGION": REGION})
-    for part in (UserPool, SessionStore, ModelLimits, BedrockRuntime):
-        part.from_environment(recording)
-    allowed_origins(recording)
-    tracing(recording)
+@pytest.fixture
+def fresh_session() -> Iterator[None]:
+    """Leave no botocore session behind that has read another environment."""
+    wiring._aws.cache_clear()
+    yield
+    wiring._aws.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_session")
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_starts_with_what_the_template_sets_and_reads_all_of_it(function: str) -> None:
+    variables = stack(GuardrailId="abc123", GuardrailVersion="1").environment(function)
+    own = {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+    environment = Recording({**variables, **own})
+    with patch("os.environ", environment):
+        load_function(FUNCTIONS[function])
+    # Lambda's own, and what Powertools reads wherever it was imported first.
     others = {
         "AWS_LAMBDA_EXEC_WRAPPER",
         "POWERTOOLS_SERVICE_NAME",
         "POWERTOOLS_METRICS_NAMESPACE",
         "POWERTOOLS_LOG_LEVEL",
     }
-    assert {name for name in recording.read if not name.startswith("AWS_")} == variables.keys() - others
-    assert others <= variables.keys()
+    assert variables.keys() - others <= environment.read
+    assert others - variables.keys() <= {"AWS_LAMBDA_EXEC_WRAPPER"}
 
 
 def test_a_guardrail_reaches_the_function() -> None:
@@ -71,24 +91,32 @@ def test_origins_reach_the_function() -> None:
     assert allowed_origins(environment(AllowedOrigins=origins)) == ("https://a.example", "https://b.example")
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(("parameter", "on"), [("Active", True), ("Disabled", False)])
-def test_the_function_traces_when_lambda_does(parameter: str, on: bool) -> None:
-    assert tracing(environment(Tracing=parameter)) is on
-    mode = stack(Tracing=parameter).properties(FUNCTION).get("TracingConfig", {}).get("Mode", "PassThrough")
+def test_a_function_traces_when_lambda_does(function: str, parameter: str, on: bool) -> None:
+    deployed = stack(Tracing=parameter)
+    assert tracing({**deployed.environment(function), "AWS_REGION": REGION}) is on
+    mode = deployed.properties(function).get("TracingConfig", {}).get("Mode", "PassThrough")
     assert (mode == "Active") is on
 
 
-def test_it_streams_by_the_layers_bootstrap() -> None:
-    properties = stack().properties(FUNCTION)
-    assert stack().environment(FUNCTION)["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/streaming-bootstrap"
-    [layer] = properties["Layers"]
+def test_what_answers_over_http_and_nothing_else_streams_by_the_layers_bootstrap() -> None:
+    wrappers = {function: stack().environment(function).get("AWS_LAMBDA_EXEC_WRAPPER") for function in FUNCTIONS}
+    assert wrappers.pop(FUNCTION) == "/opt/streaming-bootstrap"
+    assert set(wrappers.values()) == {None}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_the_layer_it_imports_from(function: str) -> None:
+    [layer] = stack().properties(function)["Layers"]
     assert layer.startswith("TokenstreamLayer")
 
 
-def test_function_and_layer_are_of_one_architecture() -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_and_layer_are_of_one_architecture(function: str) -> None:
     deployed = stack(Architecture="x86_64")
     [(_, layer)] = deployed.of_type("AWS::Lambda::LayerVersion")
-    assert deployed.properties(FUNCTION)["Architectures"] == layer["CompatibleArchitectures"] == ["x86_64"]
+    assert deployed.properties(function)["Architectures"] == layer["CompatibleArchitectures"] == ["x86_64"]
 
 
 def test_every_functions_handler_is_there() -> None:
@@ -105,7 +133,8 @@ def test_every_function_logs_to_a_group_that_forgets() -> None:
         assert groups[properties["LoggingConfig"]["LogGroup"]]["RetentionInDays"] == "14"
 
 
-def test_lambdas_log_filter_lets_through_what_powertools_logs() -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_lambdas_log_filter_lets_through_what_powertools_logs(function: str) -> None:
     deployed = stack(LogLevel="WARN")
-    assert deployed.properties(FUNCTION)["LoggingConfig"]["ApplicationLogLevel"] == "WARN"
-    assert deployed.environment(FUNCTION)["POWERTOOLS_LOG_LEVEL"] == "WARN"
+    assert deployed.properties(function)["LoggingConfig"]["ApplicationLogLevel"] == "WARN"
+    assert deployed.environment(function)["POWERTOOLS_LOG_LEVEL"] == "WARN"

@@ -7,7 +7,15 @@ import pytest
 
 from tests.template.transformed import ROOT, source, stack
 
-OUTPUTS = {"FunctionUrl", "RestUrl", "UserPoolId", "UserPoolClientId", "SessionsTableName", "Region"}
+OUTPUTS = {
+    "FunctionUrl",
+    "RestUrl",
+    "WebSocketUrl",
+    "UserPoolId",
+    "UserPoolClientId",
+    "SessionsTableName",
+    "Region",
+}
 ENVIRONMENTS = ("default", "dev", "prod")
 
 

@@ -125,7 +125,7 @@ def test_an_account_without_cloudwatch_role_can_deploy_it() -> None:
 
 
 def test_the_access_log_holds_no_token() -> None:
-    settings = stage(RestAccessLogs="true")["AccessLogSetting"]
+    settings = stage(AccessLogs="true")["AccessLogSetting"]
     assert settings["DestinationArn"] == "RestAccessLog.Arn"
     entry = json.loads(settings["Format"])
     assert not [value for value in entry.values() if "header" in value or "querystring" in value.lower()]

@@ -44,6 +44,11 @@ def _transformed(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     return transformed
 
 
+def transformed() -> dict[str, Any]:
+    """The template after SAM's transform, with its functions: what CloudFormation gets."""
+    return deepcopy(_transformed(()))
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """What would be deployed: resources whose condition holds, with every function resolved."""
@@ -71,12 +76,11 @@ class Stack:
                 yield path, method.upper(), definition
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """What a role's own policies allow."""
-        return [
-            statement
-            for policy in self.properties(role)["Policies"]
-            for statement in policy["PolicyDocument"]["Statement"]
-        ]
+        """What a role is allowed by its own policies, and by the managed ones of the template."""
+        properties = self.properties(role)
+        managed = [arn for arn in properties.get("ManagedPolicyArns", []) if arn in self.resources]
+        policies = [*properties.get("Policies", []), *map(self.properties, managed)]
+        return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 
 def stack(**parameters: str) -> Stack:

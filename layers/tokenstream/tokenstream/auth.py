@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from json import loads
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.request import urlopen
 
 from tokenstream.errors import Internal, Unauthorized
+from tokenstream.settings import UserPool
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -79,6 +80,11 @@ class TokenVerifier:
         self._fetch = fetch
         self._keys: dict[str, PyJWK] = {}
         self._fetched_at: float | None = None
+
+    @classmethod
+    def of(cls, pool: UserPool, *, clock: Callable[[], float]) -> Self:
+        """Verify the tokens that a pool makes for its client."""
+        return cls(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url, clock=clock)
 
     def verify(self, token: str) -> Principal:
         """Return whom a token speaks for; raises `Unauthorized`, and `KeysUnavailable` when it can't be told."""

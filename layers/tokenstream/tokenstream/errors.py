@@ -94,7 +94,7 @@ class Conflict(Rejected):
 
 
 class Throttled(TokenstreamError):
-    """The model's quota is used up for the moment."""
+    """The model's quota, or the caller's own, is used up for the moment."""
 
     code = ErrorCode.THROTTLED
 

@@ -4,7 +4,8 @@ botocore alone, without boto3's resource layer, spares a fifth of the import tim
 """
 
 from functools import cache
-from time import time
+from time import monotonic, sleep, time
+from typing import Any
 
 import botocore.session
 from botocore.config import Config
@@ -12,6 +13,9 @@ from botocore.credentials import Credentials
 
 from tokenstream import settings
 from tokenstream.auth import TokenVerifier
+from tokenstream.connections import Connections
+from tokenstream.post_to_connection import TIMEOUT_SECONDS as POST_TO_CONNECTION_TIMEOUT_SECONDS
+from tokenstream.post_to_connection import PostToConnection
 from tokenstream.sessions import Sessions
 from tokenstream.signing import SignedConnection
 from tokenstream.sources.bedrock import Bedrock
@@ -19,8 +23,9 @@ from tokenstream.sources.bedrock import Bedrock
 MODEL_SILENCE_SECONDS = 120.0
 """How long a model may send nothing before its stream counts as dead; reasoning models think for long."""
 
-# The table answers in milliseconds. What takes longer is tried again rather than waited for, within a lease's time.
-_TABLE_CONFIG = Config(
+# Tables and asynchronous invokes answer in milliseconds. What takes longer is tried again rather than waited for,
+# within a lease's time.
+_QUICK = Config(
     connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True
 )
 
@@ -30,10 +35,19 @@ def _aws() -> botocore.session.Session:
     return botocore.session.get_session()
 
 
+@cache
+def _dynamodb(region: str) -> Any:
+    return _aws().create_client("dynamodb", region_name=region, config=_QUICK)
+
+
 def sessions(store: settings.SessionStore) -> Sessions:
     """Return the sessions table."""
-    client = _aws().create_client("dynamodb", region_name=store.region, config=_TABLE_CONFIG)
-    return Sessions(client, store.table, ttl=store.ttl, store_answers=store.store_answers)
+    return Sessions(_dynamodb(store.region), store.table, ttl=store.ttl, store_answers=store.store_answers)
+
+
+def connections(store: settings.ConnectionStore) -> Connections:
+    """Return the table of the open WebSocket connections."""
+    return Connections(_dynamodb(store.region), store.table)
 
 
 def bedrock(models: settings.BedrockRuntime) -> Bedrock:
@@ -48,9 +62,26 @@ def bedrock(models: settings.BedrockRuntime) -> Bedrock:
     return Bedrock(connect, api=models.api, guardrail=models.guardrail)
 
 
+def post_to_connection(api: settings.WebSocketApi) -> PostToConnection:
+    """Return the way to the clients of the WebSocket API."""
+    credentials = _credentials()
+
+    def connect() -> SignedConnection:
+        return SignedConnection(
+            api.endpoint, "execute-api", api.region, credentials, read_timeout=POST_TO_CONNECTION_TIMEOUT_SECONDS
+        )
+
+    return PostToConnection(connect, api.endpoint, clock=monotonic, wait=sleep)
+
+
+def functions(region: str) -> Any:
+    """Return Lambda's client, to start other functions with."""
+    return _aws().create_client("lambda", region_name=region, config=_QUICK)
+
+
 def token_verifier(pool: settings.UserPool) -> TokenVerifier:
     """Return what verifies the users' tokens."""
-    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url, clock=time)
+    return TokenVerifier.of(pool, clock=time)
 
 
 def _credentials() -> Credentials:
