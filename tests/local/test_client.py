@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,21 @@ from tokenstream_client import (
 from tokenstream_client.endpoints import PATHS, PathName
 
 COMMAND = Path(sys.executable).with_name("tokenstream")
+HTTP_PATHS: tuple[PathName, ...] = ("url", "rest")
 SLOW = "[[ttft=0.2 rate=20 tokens=400]] Tell me a story."
 
 
 @pytest.fixture
 def endpoints(stack: RunningStack) -> Endpoints:
     return Endpoints.load(stack.checkout / ".local" / "endpoints.json")
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Undo what a shell does to the jobs that it starts in the background: they ignore SIGINT, children included."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 def saying(text: str, *, rate: float = 200) -> str:
@@ -82,7 +93,21 @@ async def test_twenty_streams_at_once_are_each_exact_to_the_character(endpoints:
     assert answers == texts
 
 
-@pytest.mark.parametrize("path", PATHS)
+async def test_ten_connections_of_three_streams_each_are_exact_to_the_character(
+    stack: RunningStack, endpoints: Endpoints
+) -> None:
+    texts = [f"Stream {number}: " + "🜁 é\n" * number for number in range(30)]
+    async with AsyncExitStack() as clients:
+        ten = [await clients.enter_async_context(Client(endpoints, path="websocket")) for _ in range(10)]
+        answers = await asyncio.gather(
+            *(ten[number // 3].text(prompt=saying(text)) for number, text in enumerate(texts))
+        )
+        await asyncio.to_thread(eventually, lambda: stack.streaming("websocket") == 10)
+    assert answers == texts
+    await asyncio.to_thread(eventually, lambda: stack.streaming("websocket") == 0)
+
+
+@pytest.mark.parametrize("path", HTTP_PATHS)
 @pytest.mark.parametrize("after_bytes", [1, 200, 900])
 async def test_a_connection_cut_midway_is_resumed_without_a_gap_or_a_repeat(
     stack: RunningStack, endpoints: Endpoints, path: PathName, after_bytes: int
@@ -96,17 +121,29 @@ async def test_a_connection_cut_midway_is_resumed_without_a_gap_or_a_repeat(
     assert {frame.attempt for frame in frames} == {1}
 
 
+@pytest.mark.parametrize("after_messages", [1, 2, 3, 8])
+async def test_a_connection_cut_behind_any_message_is_resumed_without_a_gap_or_a_repeat(
+    stack: RunningStack, endpoints: Endpoints, after_messages: int
+) -> None:
+    texts = ["".join(f"{number} é, " for number in range(start, start + 60)) for start in (0, 100, 200)]
+    async with Client(endpoints, path="websocket") as client:
+        stack.cut("websocket", after_messages=after_messages)
+        answers = await asyncio.gather(*(client.text(prompt=saying(text, rate=100)) for text in texts))
+    assert answers == texts
+
+
+@pytest.mark.parametrize("path", ["url", "websocket"])
 @pytest.mark.usefixtures("nothing_streamed")
 async def test_a_connection_cut_in_the_midst_is_resumed_with_the_live_frames(
-    stack: RunningStack, endpoints: Endpoints
+    stack: RunningStack, endpoints: Endpoints, path: PathName
 ) -> None:
     text = "".join(f"{number} " for number in range(100))
     frames: list[Frame] = []
-    async with Client(endpoints) as client, client.stream(prompt=saying(text, rate=50)) as stream:
+    async with Client(endpoints, path=path) as client, client.stream(prompt=saying(text, rate=50)) as stream:
         async for frame in stream:
             frames.append(frame)
             if len(frames) in {3, 6}:
-                await asyncio.to_thread(stack.cut, "url")
+                await asyncio.to_thread(stack.cut, path)
     assert text_of(frames) == text
     assert only_stream(stack)["ended"] == "complete"
 
@@ -214,7 +251,7 @@ def command(stack: RunningStack, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", HTTP_PATHS)
 def test_the_printed_token_serves_any_http_client(stack: RunningStack, endpoints: Endpoints, path: PathName) -> None:
     result = subprocess.run([COMMAND, "token"], cwd=stack.checkout, capture_output=True, text=True, check=True)  # noqa: S603 - our own command
     headers = {"Authorization": f"Bearer {result.stdout.strip()}"}

@@ -1,4 +1,4 @@
-"""Client for tokenstream: the tokens of a language model, over HTTP, while they are generated.
+"""Client for tokenstream: the tokens of a language model while they are generated.
 
 async with Client() as client:
     async for frame in client.stream(prompt="Why is the sky blue?"):

@@ -15,6 +15,9 @@ from tokenstream_client.tokens import TokenProvider
 
 T = TypeVar("T")
 
+LONGEST_WAIT = 0.5
+"""Seconds. Python notices a Ctrl-C that comes between its last step and a wait only when the wait is over."""
+
 
 class SyncClient:
     """`Client` without `async`; may be used from several threads. Close it, or use `with`."""
@@ -73,6 +76,8 @@ class SyncClient:
         call = _Call(work)
         try:
             self._loop.call_soon_threadsafe(call.start)
+            while not concurrent.futures.wait((call.result,), LONGEST_WAIT).done:
+                pass
             return call.result.result()
         except BaseException:
             # KeyboardInterrupt, in the waiting thread: the work must not go on without it.

@@ -15,7 +15,7 @@ from tokenstream_client.tokens import FixedToken, TokenProvider
 from tokenstream_client.transports import open_transport
 
 IDLE_TIMEOUT = 45.0
-"""Seconds without a byte after which a connection counts as broken; the server's heartbeats come more often."""
+"""Seconds without a sign of life after which a stream's connection counts as broken; heartbeats come more often."""
 
 
 class RequestFields(TypedDict, total=False):

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, assert_never, get_args
 
 from tokenstream_client.errors import EndpointsError
 
-PathName = Literal["url", "rest"]
+PathName = Literal["url", "rest", "websocket"]
 PATHS: tuple[PathName, ...] = get_args(PathName)
 
 DEFAULT_FILE = Path(".local") / "endpoints.json"
@@ -18,7 +18,8 @@ DEFAULT_FILE = Path(".local") / "endpoints.json"
 class Endpoints:
     """The addresses of one stack, without a slash at their end, and its user pool.
 
-    `aws_endpoint_url` is where the AWS services of a local stack are; `None` means AWS itself.
+    `aws_endpoint_url` is where the AWS services of a local stack are; `None` means AWS itself. `websocket_url` is
+    `None` for a stack that is older than that path.
     """
 
     function_url: str
@@ -26,6 +27,7 @@ class Endpoints:
     region: str
     user_pool_id: str
     user_pool_client_id: str
+    websocket_url: str | None = None
     aws_endpoint_url: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -39,6 +41,7 @@ class Endpoints:
             region=_text(values, "region"),
             user_pool_id=_text(values, "userPoolId"),
             user_pool_client_id=_text(values, "userPoolClientId"),
+            websocket_url=_url(values, "websocketUrl", "ws") if values.get("websocketUrl") else None,
             aws_endpoint_url=_url(values, "awsEndpointUrl") if values.get("awsEndpointUrl") else None,
             username=values.get("username"),
             password=values.get("password"),
@@ -62,8 +65,20 @@ class Endpoints:
             raise EndpointsError(f"{file}: {error.message}") from error
 
     def url(self, path: PathName) -> str:
-        """Return the address that a path posts to."""
-        return {"url": self.function_url, "rest": self.rest_url}[path]
+        """Return the address that a path posts or connects to; raises `EndpointsError` when there is none."""
+        match path:
+            case "url":
+                return self.function_url
+            case "rest":
+                return self.rest_url
+            case "websocket":
+                if self.websocket_url is None:
+                    raise EndpointsError(
+                        "`websocketUrl` is missing: the stack, or the file about it, is older than the path websocket."
+                    )
+                return self.websocket_url
+            case _:
+                assert_never(path)
 
     def with_user(self, username: str, password: str) -> Self:
         """Return the same stack with another user to sign in as."""
@@ -93,8 +108,8 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _url(values: Mapping[str, Any], key: str) -> str:
+def _url(values: Mapping[str, Any], key: str, scheme: str = "http") -> str:
     value = _text(values, key)
-    if not value.startswith(("http://", "https://")):
-        raise EndpointsError(f"`{key}` isn't an http(s) address.")
+    if not value.startswith((f"{scheme}://", f"{scheme}s://")):
+        raise EndpointsError(f"`{key}` doesn't begin with {scheme}:// or {scheme}s://.")
     return value.rstrip("/")

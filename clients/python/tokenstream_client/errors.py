@@ -1,7 +1,7 @@
 """What can go wrong, as the caller of this library meets it.
 
 ClientError
-├── RequestRejected     the server answered with an HTTP error: no answer begins (`status`)
+├── RequestRejected     the server turned the request down: no answer begins (`status`)
 ├── AnswerFailed        the answer ended with an `error` frame; raised where text is returned, not frames
 ├── StreamLost          the connection broke and the rest of the answer can't be fetched any more
 ├── ConnectionFailed    the server wasn't reached, or the connection broke; streams retry it by themselves
@@ -54,7 +54,7 @@ class ClientError(Exception):
 
 
 class RequestRejected(ClientError):
-    """The server turned a request down; `status` is the HTTP status."""
+    """The server turned a request down; `status` is the HTTP status, on `websocket` the one of its like over HTTP."""
 
     def __init__(self, status: int, detail: ErrorDetail, *, retry_after: float | None = None) -> None:
         super().__init__(

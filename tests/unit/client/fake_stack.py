@@ -1,4 +1,4 @@
-"""A stack as a client meets it over HTTP: sessions, resuming, cancelling; with faults on request."""
+"""A stack as a client meets it, on every path: sessions, resuming, cancelling; with faults on request."""
 
 import asyncio
 import json
@@ -6,15 +6,22 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from tests.unit.client.scripted_http import Cut, Exchange, serving
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+from tests.unit.client import scripted_http, scripted_websocket
+from tests.unit.client.calls import Call, HttpCall, WebSocketCall
+from tests.unit.client.scripted_http import Cut
+from tests.unit.client.server_thread import server_loop
 from tokenstream_client import Endpoints
 
 JsonFrame = dict[str, Any]
-Fault = Callable[[Exchange], Awaitable[None]]
+Fault = Callable[[Call], Awaitable[None]]
 TOKEN = "header.eyJpYXQiOiAwLCAiZXhwIjogMzYwMH0.signature"  # shaped like a JWT that lives for an hour
 
 
@@ -54,23 +61,23 @@ def reject(status: int, code: str, message: str = "No.", *, field: str | None = 
     """Answer the next request with an error of the server's."""
     error = {"code": code, "message": message, "retryable": status >= 429, **({"field": field} if field else {})}
 
-    async def fault(exchange: Exchange) -> None:
-        await exchange.reply(status, {"error": error}, **headers)
+    async def fault(call: Call) -> None:
+        await call.reject(status, error, **headers)
 
     return fault
 
 
 def cut_after(count: int) -> Fault:
-    """Break the next streamed response after so many bytes of its body."""
+    """Break the connection after so many bytes of what is streamed next."""
 
-    async def fault(exchange: Exchange) -> None:
-        exchange.cut_after = count
+    async def fault(call: Call) -> None:
+        call.cut_after(count)
 
     return fault
 
 
-async def close(exchange: Exchange) -> None:
-    """Hang up before the response's head."""
+async def close(call: Call) -> None:
+    """Hang up before anything is answered."""
     raise Cut
 
 
@@ -79,6 +86,7 @@ class FakeStack:
     """`frames` is what every session gets. With `hold_at` the frames from that index on come only after a cancel.
 
     It stands for Cognito as well, and believes every password unless `refuse_sign_in`, or asks for `challenge`.
+    `handshakes` are the statuses of the next WebSocket handshakes, in the place of 101.
     """
 
     frames: list[JsonFrame] = field(default_factory=lambda: answer("Hello", " world"))
@@ -89,36 +97,57 @@ class FakeStack:
     users: list[str] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
-    requests: list[Exchange] = field(default_factory=list)
+    handshakes: deque[int] = field(default_factory=deque)
+    calls: list[Call] = field(default_factory=list)
+    connections: list[ServerConnection] = field(default_factory=list)
     sessions: dict[str, asyncio.Event] = field(default_factory=dict)
     holding: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def questions(self) -> list[Any]:
-        return [exchange.json for exchange in self.requests if exchange.method == "POST"]
+        return [call.body for call in self.calls if call.asked == "start"]
 
-    def methods(self) -> list[str]:
-        return [exchange.method for exchange in self.requests]
+    def asked(self) -> list[str]:
+        """Tell what was asked for, in its order: `start`, `resume`, `cancel`."""
+        return [call.asked for call in self.calls]
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle_http(self, exchange: scripted_http.Exchange) -> None:
         if "x-amz-target" in exchange.headers:
             return await self._sign_in(exchange)
-        self.requests.append(exchange)
-        if exchange.headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
-            return await exchange.reply(
-                401, {"error": {"code": "unauthorized", "message": "The token isn't valid.", "retryable": False}}
-            )
-        if exchange.method == "DELETE":
-            return await self._cancel(exchange)
-        if self.faults:
-            await self.faults.popleft()(exchange)
-            if exchange.sent:
-                return None
-        if exchange.method == "POST":
-            return await self._start(exchange)
-        return await self._resume(exchange)
+        call = HttpCall(exchange)
+        if exchange.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens:
+            return await self.handle(call)
+        self.calls.append(call)
+        return await call.reject(401, {"code": "unauthorized", "message": "The token isn't valid.", "retryable": False})
 
-    async def _sign_in(self, exchange: Exchange) -> None:
+    def admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Decide about a WebSocket handshake."""
+        if self.handshakes:
+            return connection.respond(self.handshakes.popleft(), "")
+        protocol, _, token = request.headers["Sec-WebSocket-Protocol"].partition(", ")
+        if protocol != "tokenstream" or token not in self.tokens:
+            return connection.respond(HTTPStatus.FORBIDDEN, '{"message": "Forbidden"}')
+        self.connections.append(connection)
+        return None
+
+    async def handle_message(self, exchange: scripted_websocket.Exchange) -> None:
+        if exchange.message["action"] == "ping":
+            return await exchange.reply("pong")
+        return await self.handle(WebSocketCall(exchange))
+
+    async def handle(self, call: Call) -> None:
+        self.calls.append(call)
+        if call.asked == "cancel":
+            return await self._cancel(call)
+        if self.faults:
+            await self.faults.popleft()(call)
+            if call.rejected:
+                return None
+        if call.asked == "start":
+            return await self._start(call)
+        return await self._resume(call)
+
+    async def _sign_in(self, exchange: scripted_http.Exchange) -> None:
         self.users.append(exchange.json["AuthParameters"]["USERNAME"])
         if self.refuse_sign_in:
             await exchange.reply(400, {"__type": "NotAuthorizedException"})
@@ -127,53 +156,55 @@ class FakeStack:
         else:
             await exchange.reply(200, {"AuthenticationResult": {"IdToken": TOKEN}})
 
-    async def _start(self, exchange: Exchange) -> None:
-        session_id = exchange.json["sessionId"]
-        if session_id in self.sessions:
-            return await exchange.reply(409, {"error": {"code": "conflict", "message": "Used.", "retryable": False}})
-        self.sessions[session_id] = asyncio.Event()
-        return await self._stream(exchange, session_id, after=(0, 0))
+    async def _start(self, call: Call) -> None:
+        if call.session_id in self.sessions:
+            return await call.reject(409, {"code": "conflict", "message": "Used.", "retryable": False})
+        self.sessions[call.session_id] = asyncio.Event()
+        return await self._stream(call)
 
-    async def _resume(self, exchange: Exchange) -> None:
-        session_id = exchange.path.rpartition("/")[2]
-        if session_id not in self.sessions:
-            return await self._not_found(exchange)
-        attempt, _, sequence = exchange.query["after"].partition(".")
-        return await self._stream(exchange, session_id, after=(int(attempt), int(sequence)))
+    async def _resume(self, call: Call) -> None:
+        if call.session_id not in self.sessions:
+            return await self._not_found(call)
+        return await self._stream(call)
 
-    async def _cancel(self, exchange: Exchange) -> None:
-        session_id = exchange.path.rpartition("/")[2]
-        if session_id not in self.sessions:
-            return await self._not_found(exchange)
+    async def _cancel(self, call: Call) -> None:
+        if call.session_id not in self.sessions:
+            return await self._not_found(call)
         if not self.ignore_cancel:
-            self.sessions[session_id].set()
+            self.sessions[call.session_id].set()
         self.cancelled.set()
-        return await exchange.reply(202, {"sessionId": session_id, "status": "running"})
+        return await call.accept()
 
-    async def _not_found(self, exchange: Exchange) -> None:
-        await exchange.reply(404, {"error": {"code": "not_found", "message": "No such session.", "retryable": False}})
+    async def _not_found(self, call: Call) -> None:
+        await call.reject(404, {"code": "not_found", "message": "No such session.", "retryable": False})
 
-    async def _stream(self, exchange: Exchange, session_id: str, *, after: tuple[int, int]) -> None:
-        await exchange.head(200, Content_Type="application/x-ndjson", Transfer_Encoding="chunked")
+    async def _stream(self, call: Call) -> None:
+        await call.accept()
         for index, frame in enumerate(self.frames):
             if index == self.hold_at:
                 self.holding.set()
-                await self.sessions[session_id].wait()
-            if (frame["attempt"], frame["sequence"]) > after:
-                await exchange.chunk(json.dumps({**frame, "sessionId": session_id}).encode() + b"\n")
-        await exchange.end()
+                await self.sessions[call.session_id].wait()
+            if (frame["attempt"], frame["sequence"]) > call.after:
+                await call.send({**frame, "sessionId": call.session_id})
+                await asyncio.sleep(0)  # so that streams on one connection take turns
+        await call.end()
 
 
 @contextmanager
 def running(stack: FakeStack) -> Iterator[Endpoints]:
-    with serving(stack.handle) as url:
-        yield endpoints_of(url)
+    with (
+        server_loop() as loop,
+        scripted_http.serving(loop, stack.handle_http) as url,
+        scripted_websocket.serving(loop, stack.admit, stack.handle_message) as websocket_url,
+    ):
+        yield replace(endpoints_of(url), websocket_url=websocket_url)
 
 
 def endpoints_of(url: str) -> Endpoints:
     return Endpoints(
         function_url=url,
         rest_url=f"{url}/dev",
+        websocket_url=url.replace("http", "ws", 1),
         region="us-east-1",
         user_pool_id="us-east-1_Pool",
         user_pool_client_id="client",
@@ -187,6 +218,7 @@ def write_endpoints(endpoints: Endpoints, file: Path) -> None:
     values = {
         "functionUrl": endpoints.function_url,
         "restUrl": endpoints.rest_url,
+        "websocketUrl": endpoints.websocket_url,
         "awsEndpointUrl": endpoints.aws_endpoint_url,
         "region": endpoints.region,
         "userPoolId": endpoints.user_pool_id,

@@ -1,8 +1,7 @@
-"""An HTTP server that a test scripts down to the byte, in a thread of its own, on a free port of 127.0.0.1."""
+"""An HTTP server that a test scripts down to the byte, on a free port of 127.0.0.1."""
 
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,11 +61,8 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 @contextmanager
-def serving(handler: Handler) -> Iterator[str]:
+def serving(loop: asyncio.AbstractEventLoop, handler: Handler) -> Iterator[str]:
     """Serve until the block is left; gives the address. What the handler raises is raised at the end."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="scripted-http")
-    thread.start()
     failures: list[BaseException] = []
     open_tasks: set[asyncio.Task[None]] = set()
 
@@ -101,16 +97,11 @@ def serving(handler: Handler) -> Iterator[str]:
                 quiet_turns = 0
             await asyncio.sleep(0)
 
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:
-        server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        finally:
-            asyncio.run_coroutine_threadsafe(stop(server), loop).result(10)
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+        asyncio.run_coroutine_threadsafe(stop(server), loop).result(10)
     if failures:
         raise failures[0]
 

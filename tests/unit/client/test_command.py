@@ -25,7 +25,7 @@ from tests.unit.client.fake_stack import (
     write_endpoints,
 )
 from tokenstream_client.command import main, turn
-from tokenstream_client.endpoints import Endpoints
+from tokenstream_client.endpoints import PATHS, Endpoints, PathName
 
 Run = Callable[..., int]
 
@@ -54,8 +54,8 @@ def file(endpoints: Endpoints, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(file: Path) -> Run:
-    return lambda *arguments: main(["chat", "--endpoints", str(file), *arguments])
+def run(file: Path, path: PathName) -> Run:
+    return lambda *arguments: main(["chat", "--endpoints", str(file), "--path", path, *arguments])
 
 
 def lines(monkeypatch: pytest.MonkeyPatch, text: str, *, terminal: bool = False) -> None:
@@ -83,10 +83,25 @@ def test_json_prints_every_frame_as_it_arrived_with_its_time(
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("name", PATHS)
+def test_every_path_is_taken_at_its_own_address(file: Path, stack: FakeStack, name: PathName) -> None:
+    assert main(["chat", "--endpoints", str(file), "--path", name, "Hi"]) == 0
+    assert stack.calls[0].address == {"url": "/", "rest": "/dev", "websocket": "/dev"}[name]
+
+
+def test_a_path_that_the_stack_does_not_have_is_told_by_the_key_that_its_file_lacks(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = json.loads(file.read_text())
+    del values["websocketUrl"]
+    file.write_text(json.dumps(values))
+    assert main(["chat", "--endpoints", str(file), "--path", "websocket", "Hi"]) == 1
+    assert "`websocketUrl` is missing" in capsys.readouterr().err
+
+
 def test_every_option_reaches_the_stack(run: Run, stack: FakeStack) -> None:
-    arguments = ["--path", "rest", "--system", "Be brief.", "--model", "m", "--max-tokens", "5", "--temperature", "0.5"]
+    arguments = ["--system", "Be brief.", "--model", "m", "--max-tokens", "5", "--temperature", "0.5"]
     assert run(*arguments, "Hi") == 0
-    assert stack.requests[0].path == "/dev"
     question = stack.questions()[0]
     del question["sessionId"]
     assert question == {
@@ -127,7 +142,7 @@ def test_an_error_frame_fails_the_command_and_says_what_to_do(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (reject(429, "throttled", "The model is busy.", Retry_After="3"), "The model is busy. Try again in 3 s."),
+        (reject(429, "throttled", "The model is busy."), "The model is busy. Try again."),
         (
             reject(400, "invalid_request", "It is over the cap.", field="options.maxTokens"),
             ": --max-tokens: It is over the cap.\n",
@@ -147,6 +162,14 @@ def test_a_rejection_fails_the_command_and_says_what_to_do(
     assert told in err
 
 
+def test_a_rejection_that_names_a_time_says_when_to_come_back(
+    file: Path, stack: FakeStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.faults.append(reject(429, "throttled", "The model is busy.", Retry_After="3"))
+    assert main(["chat", "--endpoints", str(file), "Hi"]) == 1
+    assert "The model is busy. Try again in 3 s." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("prompt", ["", " \n", "-"])
 def test_an_empty_prompt_is_told_and_not_sent(
     run: Run, stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], prompt: str
@@ -154,7 +177,7 @@ def test_an_empty_prompt_is_told_and_not_sent(
     lines(monkeypatch, "")
     assert run(prompt) == 1
     assert capsys.readouterr() == ("", "tokenstream: PROMPT is empty.\n")
-    assert stack.requests == []
+    assert stack.calls == []
 
 
 def test_verbose_tells_once_that_a_lost_connection_is_resumed(
@@ -191,7 +214,7 @@ def test_a_refused_sign_in_is_told(run: Run, stack: FakeStack, capsys: pytest.Ca
     stack.refuse_sign_in = True
     assert run("Hi") == 1
     assert "password is wrong. Check --username and TOKENSTREAM_PASSWORD" in capsys.readouterr().err
-    assert stack.requests == []
+    assert stack.calls == []
 
 
 def test_a_temporary_password_is_told_with_the_command_that_replaces_it(
@@ -342,7 +365,7 @@ def test_an_answer_that_goes_on_after_ctrl_c_is_left_after_a_while(
     thread = interrupt_when(stack)
     assert run("Hi") == 130
     thread.join()
-    assert stack.methods().count("DELETE") == 1
+    assert stack.asked().count("cancel") == 1
     out, err = capsys.readouterr()
     assert out == "Hello"
     assert "didn't end in time" in err

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tests.unit.client.calls import Call
 from tests.unit.client.fake_stack import (
     FakeStack,
     answer,
@@ -22,7 +23,7 @@ from tests.unit.client.fake_stack import (
     token,
     write_endpoints,
 )
-from tests.unit.client.scripted_http import Exchange
+from tokenstream_client.endpoints import PathName
 
 COMMAND = Path(sys.executable).with_name("tokenstream")
 
@@ -35,18 +36,13 @@ def command(stack: FakeStack, folder: Path, *arguments: str, **pipes: Any) -> It
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [COMMAND, "chat", *arguments], cwd=folder, env=environment, preexec_fn=interruptible, **streams
+            [COMMAND, "chat", *arguments], cwd=folder, env=environment, **streams
         )
         with process:
             try:
                 yield process
             finally:
                 process.kill()
-
-
-def interruptible() -> None:
-    """Undo what a shell does to the jobs that it starts in the background: they ignore SIGINT, children included."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_exactly(stream: IO[bytes] | None, expected: bytes) -> None:
@@ -58,21 +54,21 @@ def holding_stack(**options: Any) -> FakeStack:
     return FakeStack(frames=numbered(start(), token("Hello"), complete("cancelled")), hold_at=2, **options)
 
 
-def test_text_appears_while_the_answer_is_still_going_on_and_ctrl_c_stops_it(tmp_path: Path) -> None:
+def test_text_appears_while_the_answer_is_still_going_on_and_ctrl_c_stops_it(path: PathName, tmp_path: Path) -> None:
     stack = holding_stack()
-    with command(stack, tmp_path, "--verbose", "Hi") as process:
+    with command(stack, tmp_path, "--path", path, "--verbose", "Hi") as process:
         read_exactly(process.stdout, b"Hello")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert out == b""
     assert err.startswith(b"cancelled")
-    assert stack.methods() == ["POST", "DELETE"]
+    assert stack.asked() == ["start", "cancel"]
 
 
-def test_a_second_ctrl_c_ends_the_command_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_the_command_at_once(path: PathName, tmp_path: Path) -> None:
     stack = holding_stack(ignore_cancel=True)
-    with command(stack, tmp_path, "Hi") as process:
+    with command(stack, tmp_path, "--path", path, "Hi") as process:
         read_exactly(process.stdout, b"Hello")
         process.send_signal(signal.SIGINT)
         assert stack.cancelled.wait(10)
@@ -80,9 +76,9 @@ def test_a_second_ctrl_c_ends_the_command_at_once(tmp_path: Path) -> None:
         assert process.wait(timeout=20) == -signal.SIGINT
 
 
-def test_a_reader_that_goes_away_stops_the_answer_without_a_traceback(tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_stops_the_answer_without_a_traceback(path: PathName, tmp_path: Path) -> None:
     stack = FakeStack(frames=answer(*["x" * 10_000] * 100))
-    with command(stack, tmp_path, "Hi") as process:
+    with command(stack, tmp_path, "--path", path, "Hi") as process:
         assert process.stdout is not None
         read_exactly(process.stdout, b"x")
         process.stdout.close()
@@ -95,7 +91,7 @@ def test_a_reader_that_goes_away_stops_the_answer_without_a_traceback(tmp_path: 
 def test_an_answer_that_could_not_be_stopped_is_told_once_and_after_the_error(tmp_path: Path) -> None:
     stack = FakeStack()
 
-    async def forget(_exchange: Exchange) -> None:
+    async def forget(_call: Call) -> None:
         stack.sessions.clear()
 
     stack.faults.extend([cut_after(300), forget])
@@ -110,10 +106,10 @@ def test_an_answer_that_could_not_be_stopped_is_told_once_and_after_the_error(tm
     ]
 
 
-def test_a_conversation_at_a_real_terminal(tmp_path: Path) -> None:
+def test_a_conversation_at_a_real_terminal(path: PathName, tmp_path: Path) -> None:
     stack = holding_stack()
     ours, theirs = pty.openpty()
-    with command(stack, tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with command(stack, tmp_path, "--path", path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         read_until(ours, b"> ")
         interrupt_until(process, ours, b"/quit leaves.")
@@ -126,7 +122,7 @@ def test_a_conversation_at_a_real_terminal(tmp_path: Path) -> None:
         os.write(ours, b"/quit\n")
         assert process.wait(timeout=20) == 0
     os.close(ours)
-    assert stack.methods() == ["POST", "DELETE"]
+    assert stack.asked() == ["start", "cancel"]
 
 
 def read_until(terminal: int, expected: bytes) -> None:
@@ -145,7 +141,7 @@ def interrupt_until(process: subprocess.Popen[bytes], terminal: int, expected: b
             shown += os.read(terminal, 1)
 
 
-def test_help_does_not_wait_for_the_http_library() -> None:
-    program = "import sys, tokenstream_client.command; print('httpx' in sys.modules)"
+def test_help_waits_for_no_network_library() -> None:
+    program = "import sys, tokenstream_client.command; print({'httpx', 'websockets'} & sys.modules.keys())"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603 - our own code
-    assert result.stdout == b"False\n"
+    assert result.stdout == b"set()\n"

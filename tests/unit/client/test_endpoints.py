@@ -9,6 +9,7 @@ from tokenstream_client.errors import EndpointsError
 VALUES = {
     "functionUrl": "http://127.0.0.1:8080/function/",
     "restUrl": "https://abc.execute-api.eu-west-1.amazonaws.com/prod",
+    "websocketUrl": "wss://def.execute-api.eu-west-1.amazonaws.com/prod/",
     "region": "eu-west-1",
     "userPoolId": "eu-west-1_Pool",
     "userPoolClientId": "client",
@@ -25,6 +26,14 @@ def test_the_file_of_a_folder_above_is_found(tmp_path: Path, monkeypatch: pytest
     endpoints = Endpoints.load()
     assert endpoints.url("url") == "http://127.0.0.1:8080/function"
     assert endpoints.url("rest") == VALUES["restUrl"]
+    assert endpoints.url("websocket") == "wss://def.execute-api.eu-west-1.amazonaws.com/prod"
+
+
+def test_a_file_from_before_a_path_serves_the_others_and_names_the_key_that_it_lacks() -> None:
+    old = Endpoints.from_mapping({key: value for key, value in VALUES.items() if key != "websocketUrl"})
+    assert old.url("rest") == VALUES["restUrl"]
+    with pytest.raises(EndpointsError, match="websocketUrl"):
+        old.url("websocket")
 
 
 def test_without_a_file_the_user_is_told_how_to_start_the_stack(
@@ -48,6 +57,7 @@ def test_a_deployed_stack_signs_in_at_aws_and_a_local_one_at_the_stack() -> None
         ("[]", "isn't a JSON object"),
         (json.dumps({**VALUES, "restUrl": ""}), "restUrl"),
         (json.dumps({**VALUES, "functionUrl": "ftp://x"}), "functionUrl"),
+        (json.dumps({**VALUES, "websocketUrl": "https://x"}), "websocketUrl"),
         (json.dumps({key: value for key, value in VALUES.items() if key != "userPoolId"}), "userPoolId"),
     ],
 )

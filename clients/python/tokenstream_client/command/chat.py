@@ -7,6 +7,7 @@ import sys
 from tokenstream_client.client import Client, RequestFields
 from tokenstream_client.command.arguments import ChatOptions
 from tokenstream_client.command.exit_codes import COMPLETE, FAILED, INTERRUPTED
+from tokenstream_client.command.interrupt import woken_by_signals
 from tokenstream_client.command.output import JsonOutput, Output, TextOutput
 from tokenstream_client.command.stack import endpoints_of
 from tokenstream_client.command.turn import Turn, take_turn
@@ -17,7 +18,7 @@ def chat(options: ChatOptions) -> int:
     """Run the command; return its exit code. Raises `ClientError` for what goes wrong before a question is asked."""
     endpoints = endpoints_of(options)
     prompt = _prompt_of(options)
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, woken_by_signals(runner.get_loop()):
         client = Client(endpoints, path=options.path)
         conversation = Conversation(runner, client, options)
         try:

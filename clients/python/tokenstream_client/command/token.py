@@ -5,13 +5,16 @@ import asyncio
 from tokenstream_client.client import IDLE_TIMEOUT
 from tokenstream_client.command.arguments import TokenOptions
 from tokenstream_client.command.exit_codes import COMPLETE
+from tokenstream_client.command.interrupt import woken_by_signals
 from tokenstream_client.command.stack import endpoints_of
 from tokenstream_client.endpoints import Endpoints
 
 
 def token(options: TokenOptions) -> int:
     """Run the command; return its exit code. Raises `ClientError` when the user can't sign in."""
-    print(asyncio.run(_sign_in(endpoints_of(options))), flush=True)
+    endpoints = endpoints_of(options)
+    with asyncio.Runner() as runner, woken_by_signals(runner.get_loop()):
+        print(runner.run(_sign_in(endpoints)), flush=True)
     return COMPLETE
 
 

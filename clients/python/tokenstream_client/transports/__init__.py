@@ -38,9 +38,17 @@ def open_transport(
     path: PathName, endpoints: Endpoints, tokens: TokenProvider | None, *, idle_timeout: float
 ) -> Transport:
     """Return the transport of a path; without `tokens` it signs in as the user of the endpoints."""
-    # httpx takes 0.1 s to import: the command's --help and usage errors don't wait for it.
+    url = endpoints.url(path)
+    # httpx takes 0.1 s to import, websockets as long: the command's --help and usage errors don't wait for them, and
+    # one path doesn't wait for what another needs.
     from tokenstream_client.cognito import CognitoTokens  # noqa: PLC0415
     from tokenstream_client.transports.http import HttpTransport, http_client  # noqa: PLC0415
 
     http = http_client(idle_timeout)
-    return HttpTransport(endpoints.url(path), tokens or CognitoTokens(endpoints, http), http)
+    tokens = tokens or CognitoTokens(endpoints, http)
+    if path != "websocket":
+        return HttpTransport(url, tokens, http)
+
+    from tokenstream_client.transports.websocket import WebSocketTransport  # noqa: PLC0415
+
+    return WebSocketTransport(url, tokens, http, idle_timeout=idle_timeout)

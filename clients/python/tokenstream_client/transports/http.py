@@ -8,25 +8,16 @@ from urllib.parse import quote
 
 import httpx
 
-from tokenstream_client.errors import ConnectionFailed, ErrorDetail, ProtocolError, RequestRejected
+from tokenstream_client.errors import ConnectionFailed, ProtocolError, RequestRejected
 from tokenstream_client.frames import Message, Position, parse_error
 from tokenstream_client.request import Request
 from tokenstream_client.tokens import TokenProvider
 from tokenstream_client.transports.ndjson import NdjsonDecoder
+from tokenstream_client.transports.statuses import failure_of
 
 NDJSON = "application/x-ndjson"
 CONNECT_TIMEOUT = 10.0
 ERROR_BODY_LIMIT = 64 * 1024
-
-_GATEWAY_FAILURES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
-_CODES: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "unauthorized",
-    HTTPStatus.FORBIDDEN: "forbidden",
-    HTTPStatus.NOT_FOUND: "not_found",
-    HTTPStatus.CONFLICT: "conflict",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
-    HTTPStatus.TOO_MANY_REQUESTS: "throttled",
-}
 
 
 def http_client(idle_timeout: float) -> httpx.AsyncClient:
@@ -141,12 +132,8 @@ async def _messages(response: httpx.Response) -> AsyncGenerator[Message, None]:
 
 
 async def _failure(response: httpx.Response) -> RequestRejected | ConnectionFailed:
-    status = response.status_code
     detail = parse_error(await _error_object(response))
-    retry_after = _seconds(response.headers.get("Retry-After"))
-    if detail is None and status in _GATEWAY_FAILURES:
-        return ConnectionFailed(f"A gateway answered {status} in the place of the function.", retry_after=retry_after)
-    return RequestRejected(status, detail or _detail_of(status), retry_after=retry_after)
+    return failure_of(response.status_code, detail, retry_after=response.headers.get("Retry-After"))
 
 
 async def _error_object(response: httpx.Response) -> object:
@@ -161,18 +148,3 @@ async def _error_object(response: httpx.Response) -> object:
     except ValueError:
         return None
     return answer.get("error") if isinstance(answer, dict) else None
-
-
-def _detail_of(status: int) -> ErrorDetail:
-    """Describe a rejection that didn't come from the function but from something in front of it."""
-    server_side = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    code = _CODES.get(status)
-    return ErrorDetail(
-        code or ("internal" if server_side else "invalid_request"),
-        f"The server answered with HTTP status {status}.",
-        retryable=server_side or status == HTTPStatus.TOO_MANY_REQUESTS,
-    )
-
-
-def _seconds(header: str | None) -> float | None:
-    return float(header) if header is not None and header.isdecimal() else None
