@@ -46,6 +46,7 @@ def main() -> int:
 def _require_free_ports(options: Options) -> None:
     for option, port in (
         ("--port", options.port),
+        ("--websocket-port", options.websocket_port),
         ("--bedrock-port", options.bedrock_port),
         ("--ministack-port", options.ministack_port),
     ):
@@ -72,6 +73,7 @@ def _ready(endpoints: Endpoints, seconds: float) -> Iterator[str]:
     shown = {
         "url": endpoints.function_url,
         "rest": endpoints.rest_url,
+        "websocket": endpoints.websocket_url,
         "user": endpoints.user.username,
         "password": endpoints.user.password,
         "try": '.venv/bin/tokenstream chat "Hello"',

@@ -20,6 +20,7 @@ from local.errors import StackError
 _KEYS = {
     "FunctionUrl": "functionUrl",
     "RestUrl": "restUrl",
+    "WebSocketUrl": "websocketUrl",
     "Region": "region",
     "UserPoolId": "userPoolId",
     "UserPoolClientId": "userPoolClientId",

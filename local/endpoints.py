@@ -17,6 +17,7 @@ class Endpoints:
 
     function_url: str
     rest_url: str
+    websocket_url: str
     aws_endpoint_url: str
     bedrock_url: str | None
     region: str
@@ -31,6 +32,7 @@ class Endpoints:
         return {
             "functionUrl": self.function_url,
             "restUrl": self.rest_url,
+            "websocketUrl": self.websocket_url,
             "awsEndpointUrl": self.aws_endpoint_url,
             **({"bedrockUrl": self.bedrock_url} if self.bedrock_url else {}),
             "region": self.region,

@@ -4,25 +4,35 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
 from local.checkout import Checkout
 from local.cloud.clients import AwsClients
-from local.cloud.deploy import STREAMING_FUNCTION, create_artifacts_bucket, read_streaming_function
+from local.cloud.deploy import STREAMING_FUNCTION, create_artifacts_bucket, read_functions
 from local.cloud.deployed_stack import DeployedStack
 from local.cloud.emulator_gaps import close_gaps
-from local.cloud.environment import emulated_services, real_bedrock
+from local.cloud.environment import connections_endpoint, emulated_services, real_bedrock
+from local.cloud.execute_api import api_and_stage
+from local.cloud.forwarding import forward
 from local.cloud.ministack import MiniStack, ministack
 from local.cloud.sam import STACK_NAME, Sam
 from local.cloud.users import OTHER_USERNAMES, USERNAME, User, create_user
+from local.edge.cuts import Cuts
 from local.edge.rest import RestApi
 from local.edge.rest_routes import read_rest_stage
 from local.edge.server import Edge
 from local.edge.url import MOUNT as URL_MOUNT
 from local.edge.url import FunctionUrl
+from local.edge.websocket import WebSocketFront
+from local.edge.websocket_routes import WebSocketRoutes
+from local.edge.websocket_stage import read_websocket_stage
 from local.endpoints import Endpoints, published
 from local.errors import StackError
+from local.functions.config import FunctionConfig
+from local.functions.failure_record import with_failure_records
+from local.functions.invoke_api import InvokeApi
 from local.functions.lambda_service import LambdaService
 from local.functions.logs import FunctionLogs
 from local.functions.reload import Reloader
@@ -66,20 +76,25 @@ async def local_stack(
             stack = await asyncio.to_thread(DeployedStack.read, aws, STACK_NAME)
             await asyncio.to_thread(close_gaps, aws, stack)
         assembly = _Assembly(running, checkout, options, terminal, aws, stack)
-        with terminal.step("starting model, function and edge"):
+        with terminal.step("starting model, functions and edge"):
             bedrock_url = await assembly.start_bedrock()
-            added = (
+            services = (
                 emulated_services(emulator.endpoint, bedrock_url, region)
                 if bedrock_url
                 else real_bedrock(emulator.endpoint, user_aws, str(Path.home()), region)
             )
-            service = await assembly.start_function(added)
-            function_url, rest_url = await assembly.start_edge(service)
+            service, functions = await assembly.start_functions(
+                {**services, **connections_endpoint(emulator.endpoint, stack.output("WebSocketUrl"))}
+            )
+            routes = await assembly.take_over(service, functions)
+            edge = await assembly.start_edge(service)
+            websocket_url = await assembly.start_websocket(routes, edge.cuts)
         with terminal.step("creating users"):
             user, *others = await asyncio.to_thread(_create_users, aws, stack.output("UserPoolId"))
         endpoints = Endpoints(
-            function_url=function_url,
-            rest_url=rest_url,
+            function_url=edge.function_url,
+            rest_url=edge.rest_url,
+            websocket_url=websocket_url,
             aws_endpoint_url=emulator.endpoint,
             bedrock_url=bedrock_url,
             region=region,
@@ -91,6 +106,15 @@ async def local_stack(
         )
         running.enter_context(published(endpoints, checkout.endpoints))
         yield RunningStack(endpoints, emulator)
+
+
+@dataclass(frozen=True, slots=True)
+class _HttpFronts:
+    """Where they are, and who cuts their clients' connections."""
+
+    function_url: str
+    rest_url: str
+    cuts: Cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,32 +145,54 @@ class _Assembly:
     def _rejected(self, reason: str) -> None:
         self.terminal.warn(f"model: rejected a request: {reason}")
 
-    async def start_function(self, added: Mapping[str, str]) -> LambdaService:
-        """Run the streaming function as deployed, with this added to its environment; reload it when it changes."""
-        config = await asyncio.to_thread(read_streaming_function, self.aws, self.stack, self.checkout, added)
-        logs = FunctionLogs(self.checkout.logs, self.terminal, {config.name: config.code.name})
+    async def start_functions(self, added: Mapping[str, str]) -> tuple[LambdaService, dict[str, FunctionConfig]]:
+        """Run the functions as deployed, with this added to their environments; reload what changes."""
+        functions = await asyncio.to_thread(read_functions, self.aws, self.stack, self.checkout, added)
+        names = {function.name: function.code.name for function in functions.values()}
+        logs = FunctionLogs(self.checkout.logs, self.terminal, names)
         self.running.callback(logs.close)
         service = LambdaService(logs.write)
         self.running.push_async_callback(service.close)
-        service.deploy(config)
-        reloader = Reloader(self.checkout, config.code, lambda: service.deploy(config), self.terminal.say)
+        for function in functions.values():
+            service.deploy(function)
+        reloader = Reloader(self.checkout, functions.values(), service.deploy, self.terminal.say)
         await self.running.enter_async_context(_in_background(reloader.run()))
-        return service
+        return service, functions
 
-    async def start_edge(self, service: LambdaService) -> tuple[str, str]:
-        """Put the function URL and the REST API in front of the function; gives their addresses."""
+    async def take_over(self, service: LambdaService, functions: Mapping[str, FunctionConfig]) -> WebSocketRoutes:
+        """Have the emulator's invocations run in the service; gives the part of them that is the WebSocket API's."""
+        routes = WebSocketRoutes(
+            with_failure_records(service.call, lambda: datetime.now(UTC)),
+            lambda line: self.terminal.warn(f"websocket: {line}"),
+        )
+        api = InvokeApi(routes.invoke)
+        self.running.push_async_callback(api.close)
+        target = await api.start()
+        # The edge itself invokes the streaming function.
+        invoked = [function for logical_id, function in functions.items() if logical_id != STREAMING_FUNCTION]
+        await asyncio.to_thread(forward, self.aws, invoked, target)
+        return routes
+
+    async def start_edge(self, service: LambdaService) -> _HttpFronts:
+        """Put the function URL and the REST API in front of the streaming function."""
         function = self.stack.physical_ids[STREAMING_FUNCTION]
         url_config = await asyncio.to_thread(self.aws("lambda").get_function_url_config, FunctionName=function)
-        api = next(self.stack.resources("AWS::ApiGateway::RestApi"))
-        stage_name = self.stack.output("RestUrl").rpartition("/")[2]
-        stage = await asyncio.to_thread(read_rest_stage, self.aws, api.physical_id, stage_name)
+        api_id, stage_name = api_and_stage(self.stack.output("RestUrl"))
+        stage = await asyncio.to_thread(read_rest_stage, self.aws, api_id, stage_name)
         edge = Edge(self.terminal.note)
         self.running.push_async_callback(edge.close)
         rest_api = RestApi(service, stage, edge.cuts)
         address = await edge.start(
             FunctionUrl(service, function, url_config, edge.cuts), rest_api, self.options.port or 0
         )
-        return f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}"
+        return _HttpFronts(f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}", edge.cuts)
+
+    async def start_websocket(self, routes: WebSocketRoutes, cuts: Cuts) -> str:
+        """Put the WebSocket front before the emulator's WebSocket API; gives its address."""
+        stage = await asyncio.to_thread(read_websocket_stage, self.aws, self.stack.output("WebSocketUrl"))
+        front = WebSocketFront(stage, routes, cuts, self.terminal.note)
+        self.running.push_async_callback(front.close)
+        return await front.start(self.options.websocket_port or 0)
 
 
 def _create_users(aws: AwsClients, pool: str) -> list[User]:

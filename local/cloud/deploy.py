@@ -9,7 +9,7 @@ import yaml
 
 from local.checkout import Checkout
 from local.cloud.clients import AwsClients
-from local.cloud.deployed_stack import DeployedStack
+from local.cloud.deployed_stack import DeployedStack, Resource
 from local.cloud.sam import ARTIFACTS_BUCKET
 from local.errors import StackError
 from local.functions.lambda_service import FunctionConfig
@@ -43,21 +43,31 @@ def create_artifacts_bucket(aws: AwsClients) -> None:
     aws("s3").create_bucket(Bucket=ARTIFACTS_BUCKET, **elsewhere)
 
 
-def read_streaming_function(
+def read_functions(
     aws: AwsClients, stack: DeployedStack, checkout: Checkout, endpoints: Mapping[str, str]
+) -> dict[str, FunctionConfig]:
+    """Read each function as deployed, by logical id, on its sources, with `endpoints` in its environment. Blocks."""
+    built = BuiltTemplate.read(checkout.built_template)
+    return {
+        function.logical_id: _function(aws, function, built, checkout, endpoints)
+        for function in stack.resources("AWS::Lambda::Function")
+    }
+
+
+def _function(
+    aws: AwsClients, function: Resource, built: BuiltTemplate, checkout: Checkout, endpoints: Mapping[str, str]
 ) -> FunctionConfig:
-    """Read the streaming function as deployed, on its sources; `endpoints` is added to its environment. Blocks."""
-    name = stack.physical_ids[STREAMING_FUNCTION]
-    deployed = aws("lambda").get_function_configuration(FunctionName=name)
+    deployed = aws("lambda").get_function_configuration(FunctionName=function.physical_id)
     environment = deployed.get("Environment", {}).get("Variables", {})
     for variable, value in environment.items():
         if not isinstance(value, str) or "${" in value or '{"' in value:
-            raise StackError(f"The emulator did not resolve the environment variable {variable}: {value!r}.")
-    built = BuiltTemplate.read(checkout.built_template)
+            raise StackError(
+                f"The emulator did not resolve the variable {variable} of {function.logical_id}: {value!r}."
+            )
     return FunctionConfig(
-        name=name,
+        name=function.physical_id,
         handler=deployed["Handler"],
-        code=built.folder(STREAMING_FUNCTION, "CodeUri"),
+        code=built.folder(function.logical_id, "CodeUri"),
         layer=built.folder(_LAYER, "ContentUri"),
         environment={
             **environment,

@@ -56,7 +56,7 @@ class DeployedStack:
                 yield Resource(logical_id, self.physical_ids[logical_id], resource.get("Properties", {}))
 
     def resolve(self, value: Any) -> Any:
-        """Replace the `Ref`s in a property's value; raises `StackError` for any other intrinsic function."""
+        """Replace `Ref` and `Fn::Join` in a property's value; raises `StackError` for any other intrinsic function."""
         match value:
             case {"Ref": str(name)} if len(value) == 1:
                 if name in self.parameters:
@@ -64,6 +64,8 @@ class DeployedStack:
                 if name in self.physical_ids:
                     return self.physical_ids[name]
                 raise StackError(f"The local stack can't resolve the reference to {name}.")
+            case {"Fn::Join": [str(delimiter), list(items)]} if len(value) == 1:
+                return delimiter.join(self.resolve(items))
             case Mapping():
                 if len(value) == 1 and (function := next(iter(value))).startswith("Fn::"):
                     raise StackError(f"The local stack can't resolve {function} in {value!r}.")

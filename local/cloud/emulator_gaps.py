@@ -4,6 +4,8 @@ A deployment that succeeds proves nothing here, so everything that the local sta
 with the template; a difference ends the start.
 """
 
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from local.cloud.clients import AwsClients
@@ -24,6 +26,12 @@ def close_gaps(aws: AwsClients, stack: DeployedStack) -> None:
         _check_function_url(aws, url)
     for client in stack.resources("AWS::Cognito::UserPoolClient"):
         _check_token_validity(aws, stack, client)
+    for stage in stack.resources("AWS::ApiGatewayV2::Stage"):
+        _throttling(aws, stack, stage)
+    for api in stack.resources("AWS::ApiGatewayV2::Api"):
+        _check_routes(aws, stack, api)
+    for config in stack.resources("AWS::Lambda::EventInvokeConfig"):
+        _check_asynchronous_invocation(aws, stack, config)
 
 
 def _require(what: str, wanted: Any, found: Any) -> None:
@@ -94,3 +102,65 @@ def _check_token_validity(aws: AwsClients, stack: DeployedStack, client: Resourc
     for name in ("IdTokenValidity", "AccessTokenValidity", "RefreshTokenValidity", "TokenValidityUnits"):
         if name in client.properties:
             _require(f"{name} of {client.logical_id}", stack.resolve(client.properties[name]), found.get(name))
+
+
+def _throttling(aws: AwsClients, stack: DeployedStack, stage: Resource) -> None:
+    settings = stack.resolve(stage.properties.get("DefaultRouteSettings", {}))
+    wanted = {name: value for name, value in settings.items() if name.startswith("Throttling")}
+    address = {"ApiId": stack.resolve(stage.properties["ApiId"]), "StageName": stage.physical_id}
+    apigateway = aws("apigatewayv2")
+    apigateway.update_stage(**address, DefaultRouteSettings=wanted)
+    found = apigateway.get_stage(**address).get("DefaultRouteSettings", {})
+    for name, value in wanted.items():
+        _require(f"{name} of {stage.logical_id}", value, found.get(name))
+
+
+def _check_routes(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
+    apigateway = aws("apigatewayv2")
+    name, value = "RouteSelectionExpression", api.properties["RouteSelectionExpression"]
+    _require(f"{name} of {api.logical_id}", value, apigateway.get_api(ApiId=api.physical_id).get(name))
+    routes = {route["RouteKey"]: route for route in apigateway.get_routes(ApiId=api.physical_id)["Items"]}
+    for route in stack.resources("AWS::ApiGatewayV2::Route"):
+        found = routes.get(route.properties["RouteKey"], {})
+        for name in ("AuthorizationType", "AuthorizerId", "Target"):
+            if name in route.properties:
+                _require(f"{name} of {route.logical_id}", stack.resolve(route.properties[name]), found.get(name))
+    integrations = {item["IntegrationId"]: item for item in apigateway.get_integrations(ApiId=api.physical_id)["Items"]}
+    for integration in stack.resources("AWS::ApiGatewayV2::Integration"):
+        uri = integrations.get(integration.physical_id, {}).get("IntegrationUri")
+        _require_function(f"the function of {integration.logical_id}", stack, integration, uri)
+    authorizers = {item["AuthorizerId"]: item for item in apigateway.get_authorizers(ApiId=api.physical_id)["Items"]}
+    for authorizer in stack.resources("AWS::ApiGatewayV2::Authorizer"):
+        found = authorizers.get(authorizer.physical_id, {})
+        for name in ("AuthorizerType", "IdentitySource"):
+            _require(f"{name} of {authorizer.logical_id}", authorizer.properties[name], found.get(name))
+        _require_function(f"the function of {authorizer.logical_id}", stack, authorizer, found.get("AuthorizerUri"))
+
+
+def _check_asynchronous_invocation(aws: AwsClients, stack: DeployedStack, config: Resource) -> None:
+    function = stack.resolve(config.properties["FunctionName"])
+    qualifier = config.properties["Qualifier"]
+    found = aws("lambda").get_function_event_invoke_config(FunctionName=function, Qualifier=qualifier)
+    for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
+        if name in config.properties:
+            _require(f"{name} of {config.logical_id}", stack.resolve(config.properties[name]), found.get(name))
+    destination = found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+    _require_function(f"the failure destination of {config.logical_id}", stack, config, destination)
+
+
+def _require_function(what: str, stack: DeployedStack, resource: Resource, found: str | None) -> None:
+    """Compare the function whose ARN is in a resource's properties with the ARN, or the URI around it, as deployed."""
+    wanted = stack.physical_ids[next(_attribute_owners(resource.properties))]
+    name = (found or "").partition(":function:")[2].partition("/")[0]
+    _require(what, wanted, name)
+
+
+def _attribute_owners(value: Any) -> Iterator[str]:
+    """Find the resources whose attributes a property's value is made of."""
+    match value:
+        case {"Fn::GetAtt": [str(logical_id), *_]}:
+            yield logical_id
+        case Mapping():
+            yield from chain.from_iterable(map(_attribute_owners, value.values()))
+        case list():
+            yield from chain.from_iterable(map(_attribute_owners, value))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, MutableMapping
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
+from local.cloud.execute_api import emulated_address
 from local.errors import StackError
 
 DUMMY_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -77,6 +78,11 @@ def real_bedrock(endpoint: str, users: Mapping[str, str], home: str, region: str
         "HOME": home,
         **{f"AWS_ENDPOINT_URL_{service}": endpoint for service in _EMULATED},
     }
+
+
+def connections_endpoint(endpoint: str, websocket_url: str) -> dict[str, str]:
+    """Point a function at this machine for `@connections` of the WebSocket API that has this address on AWS."""
+    return {"AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": emulated_address(endpoint, websocket_url)}
 
 
 def _region(region: str) -> dict[str, str]:

@@ -8,6 +8,9 @@ This file imports nothing of the stack: it runs where only MiniStack is installe
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,8 +53,19 @@ def guarded(application: Application) -> Application:
     return guard
 
 
+def load_beside(name: str) -> ModuleType:
+    """Load a module of this folder, which is not in the path: others of its names are other packages' too."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(name=name)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 if __name__ == "__main__":
     import ministack.app
 
+    load_beside("ministack_appsync").install()
     ministack.app.app = guarded(ministack.app.app)
     ministack.app.main()

@@ -95,6 +95,8 @@ def _environment(state: Path, temporary: Path, region: str, port: int) -> dict[s
         "S3_DATA_DIR": str(state / "s3"),
         "PERSIST_STATE": "0",
         "LAMBDA_EXECUTOR": "local",
+        # AWS's default. MiniStack's goes by the memory, and what is above it is dropped without a word.
+        "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": f"unix://{state / 'no-docker.sock'}",

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jwt
-from aiohttp import ClientError, ClientSession
 
-_KEYS_MAX_AGE = 60.0
+from local.edge.user_pool_keys import KeysUnreadableError, UnknownKeyError, UserPoolKeys, issuer
 
 
 class UnauthorizedError(Exception):
@@ -22,17 +21,12 @@ class AuthorizerFailedError(Exception):
 
 
 class CognitoAuthorizer:
-    """Verifies tokens of one user pool, whose keys the emulator at `endpoint` publishes; `clients` are its app clients.
-
-    The issuer is AWS's own address whatever the endpoint.
-    """
+    """Verifies tokens of one user pool, whose keys the emulator at `endpoint` publishes; `clients` are its clients."""
 
     def __init__(self, endpoint: str, region: str, pool: str, clients: frozenset[str]) -> None:
-        self._keys_url = f"{endpoint}/{pool}/.well-known/jwks.json"
-        self._issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool}"
+        self._keys = UserPoolKeys(endpoint, pool)
+        self._issuer = issuer(region, pool)
         self._clients = clients
-        self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = float("-inf")
 
     async def claims(self, header: str | None) -> dict[str, str]:
         """Verify a token and give its claims as the function's event shows them.
@@ -46,10 +40,9 @@ class CognitoAuthorizer:
         if not token:
             raise UnauthorizedError("Unauthorized")
         try:
-            key = await self._key(jwt.get_unverified_header(token).get("kid", ""))
             claims = jwt.decode(
                 token,
-                key,
+                await self._keys.key(token),
                 algorithms=["RS256"],
                 audience=self._clients,
                 issuer=self._issuer,
@@ -57,24 +50,13 @@ class CognitoAuthorizer:
             )
         except jwt.ExpiredSignatureError:
             raise UnauthorizedError("The incoming token has expired") from None
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, UnknownKeyError):
             raise UnauthorizedError("Unauthorized") from None
+        except KeysUnreadableError as error:
+            raise AuthorizerFailedError(str(error)) from error
         if claims.get("token_use") != "id":
             raise UnauthorizedError("Unauthorized")
         return claims_in_event(claims)
-
-    async def _key(self, key_id: str) -> jwt.PyJWK:
-        if key_id not in self._keys and time.monotonic() - self._fetched > _KEYS_MAX_AGE:
-            try:
-                async with ClientSession(raise_for_status=True) as http, http.get(self._keys_url) as answer:
-                    keys = jwt.PyJWKSet.from_dict(await answer.json())
-            except (ClientError, ValueError, jwt.PyJWTError) as error:
-                raise AuthorizerFailedError(str(error)) from error
-            self._keys = {key.key_id: key for key in keys.keys if key.key_id}
-            self._fetched = time.monotonic()
-        if key_id not in self._keys:
-            raise UnauthorizedError("Unauthorized")
-        return self._keys[key_id]
 
 
 def claims_in_event(claims: Mapping[str, Any]) -> dict[str, str]:

@@ -29,7 +29,7 @@ class RestApi:
         self._service = service
         self._stage = stage
         self._cuts = cuts
-        self._throttle = TokenBucket(stage.throttle.rate, stage.throttle.burst) if stage.throttle else None
+        self._throttle = TokenBucket(stage.throttle) if stage.throttle else None
 
     @property
     def mount(self) -> str:

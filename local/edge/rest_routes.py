@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from local.cloud.clients import AwsClients
 from local.edge.authorizer import CognitoAuthorizer
 from local.edge.gateway_responses import GatewayResponses
+from local.edge.throttle import Throttle
 from local.errors import StackError
 
 _STREAMING = re.compile(r":function:(?P<function>[^:/]+)(:[^/]+)?/response-streaming-invocations$")
@@ -24,14 +25,6 @@ class Route:
     function: str
     timeout: float
     authorizer: CognitoAuthorizer | None
-
-
-@dataclass(frozen=True, slots=True)
-class Throttle:
-    """Requests a second, and at once."""
-
-    rate: float
-    burst: int
 
 
 @dataclass(frozen=True, slots=True)

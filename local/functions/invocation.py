@@ -18,32 +18,48 @@ from local.functions.response_channel import Prelude, ResponseChannel
 
 
 class InvocationError(Exception):
-    """Base of what `LambdaService.invoke` and `Invocation.body` raise."""
+    """Base of what `LambdaService.invoke` and `Invocation.body` raise; `error_type` is as Lambda calls it."""
+
+    error_type = "Runtime.Unknown"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class UnknownFunction(InvocationError):
     """No function of that name is deployed."""
 
+    error_type = "ResourceNotFoundException"
+
 
 class TooManyRequests(InvocationError):
     """The function's concurrency is used up."""
+
+    error_type = "TooManyRequestsException"
 
 
 class FunctionFailed(InvocationError):
     """The function reported an error."""
 
     def __init__(self, error_type: str, message: str) -> None:
-        super().__init__(f"{error_type}: {message}")
+        super().__init__(message)
         self.error_type = error_type
-        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.error_type}: {self.message}"
 
 
 class FunctionTimedOut(InvocationError):
     """The function didn't end in time."""
 
+    error_type = "Sandbox.Timedout"
+
 
 class WorkerDied(InvocationError):
     """The function's process ended during the invocation."""
+
+    error_type = "Runtime.ExitError"
 
 
 class Invocation:

@@ -62,10 +62,11 @@ class LambdaService:
             old.retire()
         self._deployments[config.name] = _Deployment(config, self._idle_timeout)
 
-    async def invoke(self, name: str, event: bytes) -> Invocation:
+    async def invoke(self, name: str, event: bytes, request_id: str | None = None) -> Invocation:
         """Run the function; returns when the head of its response is there.
 
-        Raises `InvocationError`. The function runs on when the caller is cancelled.
+        `request_id` is what the function sees as its own (a UUID; a new one if left out). Raises `InvocationError`. The
+        function runs on when the caller is cancelled.
         """
         await self._deployment(name).settle()
         deployment = self._deployment(name)  # it may be another one now
@@ -73,7 +74,7 @@ class LambdaService:
         cold = worker is None
         config, channel = deployment.config, ResponseChannel()
         arn = f"arn:aws:lambda:{config.region}:{_ACCOUNT}:function:{config.name}"
-        task = Task(str(uuid.uuid4()), str(uuid.uuid4()), arn, event, config.timeout, channel)
+        task = Task(request_id or str(uuid.uuid4()), str(uuid.uuid4()), arn, event, config.timeout, channel)
         if worker is None:
             worker = self._start_worker(deployment, task)
         worker.run(task)
@@ -85,6 +86,11 @@ class LambdaService:
         return Invocation(
             task.request_id, cold=cold, content_type=head.content_type, prelude=head.prelude, channel=channel
         )
+
+    async def call(self, name: str, event: bytes, request_id: str) -> bytes:
+        """Run the function to its end and give its result. Raises `InvocationError`."""
+        invocation = await self.invoke(name, event, request_id)
+        return b"".join([chunk async for chunk in invocation.body()])
 
     async def close(self) -> None:
         """End every worker, children included; invocations under way fail with `WorkerDied`."""

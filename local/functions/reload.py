@@ -1,33 +1,39 @@
-"""Watches the sources: an edit of the deployed function or of the layer's package counts with the next request."""
+"""Watches the sources: an edit of a function or of the layer's package counts with the next request."""
 
 import ast
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from watchfiles import awatch
 
 from local.checkout import Checkout
+from local.functions.config import FunctionConfig
 
 
 class Reloader:
-    """Watches the deployed function's folder, `code`, the layer and the template.
+    """Watches the folders of the deployed functions, the layer and the template.
 
-    `redeploy` puts the sources as they are to work; `say` tells the user.
+    `deploy` puts a function's sources as they are to work; `say` tells the user.
     """
 
     def __init__(
-        self, checkout: Checkout, code: Path, redeploy: Callable[[], None], say: Callable[[str], None]
+        self,
+        checkout: Checkout,
+        functions: Collection[FunctionConfig],
+        deploy: Callable[[FunctionConfig], None],
+        say: Callable[[str], None],
     ) -> None:
         self._checkout = checkout
-        self._code = code
-        self._redeploy = redeploy
+        self._functions = functions
+        self._deploy = deploy
         self._say = say
 
     async def run(self) -> None:
         """Watch until cancelled."""
         async with asyncio.TaskGroup() as watchers:
-            watchers.create_task(self._watch(self._code, self._checkout.layer, recursive=True))
+            folders = (function.code for function in self._functions)
+            watchers.create_task(self._watch(*folders, self._checkout.layer, recursive=True))
             # Its folder, because editors put another file in its place.
             watchers.create_task(self._watch(self._checkout.template.parent, recursive=False))
 
@@ -39,7 +45,8 @@ class Reloader:
         """Act on a change of these files: deploy anew, or tell why not."""
         paths = sorted(set(paths))
         package = self._checkout.layer / "tokenstream"
-        sources = [path for path in paths if path.suffix == ".py" and _within(path, self._code, package)]
+        folders = [package, *(function.code for function in self._functions)]
+        sources = [path for path in paths if path.suffix == ".py" and _within(path, *folders)]
         built = [path for path in paths if path == self._checkout.template or _is_built(path, self._checkout.layer)]
         if built:
             self._say(f"{self._names(built)} changed: start the stack again to deploy that")
@@ -48,7 +55,9 @@ class Reloader:
         if mistakes := [mistake for path in sources if (mistake := _mistake(path))]:
             self._say(f"not deployed, what ran before goes on: {'; '.join(mistakes)}")
             return
-        self._redeploy()
+        for function in self._functions:
+            if any(_within(path, function.code, package) for path in sources):
+                self._deploy(function)
         self._say(f"deployed anew: {self._names(sources)} changed")
 
     def _names(self, paths: list[Path]) -> str:

@@ -13,7 +13,7 @@ from local.cloud.environment import isolate
 from local.cloud.sam import Sam
 from local.errors import StackError
 from local.invoke import container, emulator
-from local.invoke.event import fill_in, put_session, read_event, shortcomings
+from local.invoke.event import fill_in, put_connection, put_session, read_event, shortcomings
 from local.invoke.function import BuiltFunction, running_stack
 from local.invoke.response import FunctionResponse
 
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.invoke", description="Invoke one function with one event.")
     parser.add_argument("function", help="the function's folder in functions/, as in http_stream")
     parser.add_argument("event", type=Path, help="a JSON file, as in events/http_stream/bad_token.json")
-    parser.add_argument("--session", type=UUID, metavar="ID", help="instead of the one that the event's path names")
+    parser.add_argument("--session", type=UUID, metavar="ID", help="instead of the one that the event names")
+    parser.add_argument("--connection", metavar="ID", help="instead of the WebSocket connection that the event names")
     parser.add_argument("--engine", choices=["auto", "container", "emulator"], default="auto")
     parser.add_argument("--sam-option", action="append", default=[], help="passed on to sam local invoke")
     parser.add_argument("--verbose", action="store_true", help="with the emulator's own log")
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         event = read_event(options.event)
         if options.session is not None:
             event = put_session(event, options.session)
+        if options.connection is not None:
+            event = put_connection(event, options.connection)
         checkout.prepare()
         for folder in (checkout.logs, checkout.sam):
             folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ async def _invoke(checkout: Checkout, options: argparse.Namespace, event: str) -
         if stack is None or not built.exists():
             await Sam(checkout).build()
     function = BuiltFunction.named(options.function, checkout, built)
-    for shortcoming in shortcomings(event, stack, options.session):
+    for shortcoming in shortcomings(event, stack, options.session, options.connection):
         print(f"note: {shortcoming}", file=sys.stderr)
     if stack is None:
         environment = function.default_environment()

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.checkout import Checkout
 from local.cloud.clients import AwsClients
 from local.cloud.deployed_stack import DeployedStack
-from local.cloud.environment import DEFAULT_REGION, DUMMY_CREDENTIALS, emulated_services
+from local.cloud.environment import DEFAULT_REGION, DUMMY_CREDENTIALS, connections_endpoint, emulated_services
 from local.errors import StackError
 from local.functions.config import FunctionConfig
 from local.invoke.intrinsics import Scope
@@ -67,7 +67,13 @@ class BuiltFunction:
         own = template["Resources"][self.logical_id]["Properties"].get("Environment", {}).get("Variables", {})
         variables: dict[str, str] = Scope.of(template, {}).resolve({**shared, **own})
         region = {"AWS_REGION": DEFAULT_REGION, "AWS_DEFAULT_REGION": DEFAULT_REGION}
-        return {**variables, **DUMMY_CREDENTIALS, **region, "AWS_ENDPOINT_URL": _NOWHERE}
+        return {
+            **variables,
+            **DUMMY_CREDENTIALS,
+            **region,
+            "AWS_ENDPOINT_URL": _NOWHERE,
+            "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": _NOWHERE,
+        }
 
     def deployed_environment(self, endpoints: Mapping[str, str]) -> dict[str, str]:
         """Give what the running stack set; raises `StackError` when the stack doesn't answer."""
@@ -81,7 +87,11 @@ class BuiltFunction:
             raise StackError(f"The local stack at {endpoint} does not answer for {self.logical_id}.") from error
         bedrock = endpoints.get("bedrockUrl", _NOWHERE)
         variables: dict[str, str] = deployed["Environment"]["Variables"]
-        return {**variables, **emulated_services(endpoint, bedrock, region)}
+        return {
+            **variables,
+            **emulated_services(endpoint, bedrock, region),
+            **connections_endpoint(endpoint, stack.output("WebSocketUrl")),
+        }
 
     def with_environment(self, environment: Mapping[str, str], architecture: str) -> "BuiltFunction":
         """Write a template beside this one in which the function has exactly this environment.

@@ -16,15 +16,17 @@ import pytest
 import yaml
 
 from local.checkout import Checkout, this_checkout
+from local.errors import StackError
 from local.functions.config import FunctionConfig
 from local.invoke import emulator
-from local.invoke.event import put_session, shortcomings
+from local.invoke.event import put_connection, put_session, shortcomings
 from local.invoke.function import BuiltFunction
 from local.invoke.response import FunctionResponse
 from tests.streaming_layer import link_layer
 
 ROOT = Path(__file__).parents[2]
-EVENTS = ROOT / "events" / "http_stream"
+SAMPLES = ROOT / "events"
+EVENTS = SAMPLES / "http_stream"
 
 COMMAND = [sys.executable, "-m", "local.invoke", "--engine", "emulator"]
 
@@ -162,7 +164,7 @@ def test_nothing_runs_on_when_it_is_ended(tmp_path: Path, number: signal.Signals
 @pytest.mark.parametrize(
     ("function", "event", "message"),
     [
-        ("no_such_function", EVENTS / "bad_token.json", "There is: http_stream"),
+        ("no_such_function", EVENTS / "bad_token.json", "There is: http_stream, ws_authorize"),
         ("http_stream", EVENTS / "no_such_event.json", "can't be read"),
         ("http_stream", ROOT / "Makefile", "is not JSON"),
     ],
@@ -196,6 +198,53 @@ def test_a_session_for_an_event_without_one_is_refused() -> None:
     assert "names no session" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["ws_message/cancel", "ws_message/resume", "ws_stream/replay", "ws_failed/timed_out"])
+def test_a_session_takes_the_place_of_the_one_in_a_message_or_a_payload(name: str) -> None:
+    event = (SAMPLES / f"{name}.json").read_text()
+    assert str(SESSION) not in event
+    filled = json.loads(put_session(event, SESSION))
+    message = json.loads(filled["body"]) if "body" in filled else filled.get("requestPayload", filled)
+    assert message["sessionId"] == str(SESSION)
+    assert json.dumps(filled).count("sessionId") == json.dumps(filled).count(str(SESSION))
+
+
+@pytest.mark.parametrize("name", ["ws_message/ping", "ws_stream/replay"])
+def test_an_open_connection_takes_the_place_of_the_samples(name: str) -> None:
+    filled = json.loads(put_connection((SAMPLES / f"{name}.json").read_text(), "open="))
+    assert filled.get("requestContext", filled)["connectionId"] == "open="
+
+
+def test_a_connection_for_an_event_without_one_is_refused() -> None:
+    with pytest.raises(StackError, match="names no connection"):
+        put_connection((EVENTS / "bad_body.json").read_text(), "open=")
+
+
+@pytest.mark.parametrize(
+    ("name", "connection", "said"),
+    [
+        ("ws_message/ping", None, True),
+        ("ws_stream/replay", None, True),
+        ("ws_message/ping", "open=", False),
+        ("ws_connection/connect", None, False),
+        ("ws_authorize/no_token", None, False),
+        ("ws_stream/stream", None, False),
+    ],
+)
+def test_that_an_answer_goes_to_a_connection_which_is_not_there_is_said(
+    name: str, connection: str | None, *, said: bool
+) -> None:
+    event = (SAMPLES / f"{name}.json").read_text()
+    notes = list(shortcomings(event, {"username": "demo@example.com"}, SESSION, connection))
+    assert any("--connection ID" in note for note in notes) == said
+
+
+@on_linux
+def test_a_function_that_streams_no_response_shows_what_it_returns() -> None:
+    result = invoke("ws_authorize", SAMPLES / "ws_authorize" / "bad_token.json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+
+
 def test_why_a_sample_is_turned_down_is_said_beforehand() -> None:
     new_prompt, resume = ((EVENTS / f"{name}.json").read_text() for name in ("new_prompt_url", "resume"))
     stack = {"username": "demo@example.com"}
@@ -224,12 +273,12 @@ def test_an_http_response_that_speaks_of_an_error_type_is_no_function_error() ->
     assert FunctionResponse(body).failed
 
 
-@pytest.mark.parametrize("event", sorted(EVENTS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("event", sorted(SAMPLES.glob("*/*.json")), ids=lambda path: path.stem)
 def test_no_sample_event_holds_a_real_token(event: Path) -> None:
     assert "eyJ" not in event.read_text()
 
 
-def test_a_function_that_names_only_its_code_gets_sams_defaults(tmp_path: Path) -> None:
+def template_with_a_function(tmp_path: Path) -> BuiltFunction:
     template = tmp_path / "template.yaml"
     function = {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": "hello", "Handler": "app.handler"}}
     layer = {"Type": "AWS::Serverless::LayerVersion", "Properties": {"ContentUri": "layer"}}
@@ -239,7 +288,17 @@ def test_a_function_that_names_only_its_code_gets_sams_defaults(tmp_path: Path) 
         "Resources": {"HelloFunction": function, "TokenstreamLayer": layer},
     }
     template.write_text(yaml.safe_dump(document))
-    hello = BuiltFunction(template, "HelloFunction")
+    return BuiltFunction(template, "HelloFunction")
+
+
+def test_a_function_that_names_only_its_code_gets_sams_defaults(tmp_path: Path) -> None:
+    hello = template_with_a_function(tmp_path)
     assert hello.default_environment()["SHARED"] == "1"
     config = hello.configuration(this_checkout(), {})
     assert (config.code, config.timeout, config.memory) == (tmp_path / "hello", 3, 128)
+
+
+def test_without_a_stack_no_call_leaves_this_machine(tmp_path: Path) -> None:
+    environment = template_with_a_function(tmp_path).default_environment()
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"):
+        assert environment[name] == "http://127.0.0.1:9"

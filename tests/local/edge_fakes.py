@@ -8,8 +8,9 @@ from typing import Any
 from local.edge.authorizer import CognitoAuthorizer
 from local.edge.gateway_responses import GatewayResponses
 from local.edge.rest import RestApi
-from local.edge.rest_routes import RestStage, Route, Throttle
+from local.edge.rest_routes import RestStage, Route
 from local.edge.server import Edge
+from local.edge.throttle import Throttle
 from local.edge.url import FunctionUrl
 from local.functions.invocation import Invocation
 from local.functions.lambda_service import LambdaService
@@ -45,7 +46,7 @@ class FakeLambdaService(LambdaService):
         self.events: list[dict[str, Any]] = []
         self.channels: list[ResponseChannel] = []
 
-    async def invoke(self, name: str, event: bytes) -> Invocation:
+    async def invoke(self, name: str, event: bytes, request_id: str | None = None) -> Invocation:
         self.events.append(json.loads(event))
         channel = ResponseChannel()
         self.channels.append(channel)

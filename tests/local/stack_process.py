@@ -149,6 +149,7 @@ class RunningStack:
         self.endpoints: dict[str, Any] = json.loads((process.checkout / ".local" / "endpoints.json").read_text())
         self.function_url: str = self.endpoints["functionUrl"]
         self.rest_url: str = self.endpoints["restUrl"]
+        self.websocket_url: str = self.endpoints["websocketUrl"]
         self.bedrock_url: str = self.endpoints["bedrockUrl"]
         self.edge_url = self.function_url.removesuffix("/url")
         self.token = self.sign_in(self.endpoints["username"], self.endpoints["password"])
@@ -184,14 +185,15 @@ class RunningStack:
         """Give the address to POST to: `url` or `rest`."""
         return {"url": self.function_url, "rest": self.rest_url}[path]
 
-    def cut(self, path: str, after_bytes: int | None = None) -> int:
+    def cut(self, path: str, after_bytes: int | None = None, after_messages: int | None = None) -> int:
         """Cut connections at the edge (`local.edge.cuts`); gives how many were cut at once."""
-        order = {"path": path} if after_bytes is None else {"path": path, "afterBytes": after_bytes}
+        order: dict[str, Any] = {"path": path, "afterBytes": after_bytes, "afterMessages": after_messages}
+        order = {name: value for name, value in order.items() if value is not None}
         cut: int = httpx.post(f"{self.edge_url}/_control/cut", json=order).raise_for_status().json()["cut"]
         return cut
 
     def streaming(self, path: str) -> int:
-        """Count the responses that stream on this path now."""
+        """Count the responses that stream on this path now, or the connections that are open on `websocket`."""
         answer = httpx.get(f"{self.edge_url}/_control/health").raise_for_status().json()
         count: int = answer["streaming"][path]
         return count

@@ -12,6 +12,7 @@ from tokenstream_client.endpoints import Endpoints
 OUTPUTS = {
     "FunctionUrl": "https://abc.lambda-url.eu-central-1.on.aws/",
     "RestUrl": "https://def.execute-api.eu-central-1.amazonaws.com/dev",
+    "WebSocketUrl": "wss://ghi.execute-api.eu-central-1.amazonaws.com/dev",
     "Region": "eu-central-1",
     "UserPoolId": "eu-central-1_abc",
     "UserPoolClientId": "client",
@@ -40,7 +41,9 @@ def answer(outputs: dict[str, str]) -> dict[str, Any]:
 
 def test_the_client_can_use_a_stack_on_aws(cloudformation: Any, aws: Stubber) -> None:
     aws.add_response("describe_stacks", answer(OUTPUTS), {"StackName": "tokenstream-dev"})
-    endpoints = Endpoints.from_mapping(deployed_endpoints(cloudformation, "tokenstream-dev"))
+    found = deployed_endpoints(cloudformation, "tokenstream-dev")
+    assert found["websocketUrl"] == OUTPUTS["WebSocketUrl"]
+    endpoints = Endpoints.from_mapping(found)
     assert endpoints.function_url == "https://abc.lambda-url.eu-central-1.on.aws"
     assert endpoints.aws_endpoint_url is None
     assert endpoints.password is None
@@ -48,7 +51,7 @@ def test_the_client_can_use_a_stack_on_aws(cloudformation: Any, aws: Stubber) ->
 
 def test_another_projects_stack_is_refused(cloudformation: Any, aws: Stubber) -> None:
     aws.add_response("describe_stacks", answer({"Region": "eu-central-1"}))
-    with pytest.raises(StackError, match="has no output FunctionUrl, RestUrl"):
+    with pytest.raises(StackError, match=r"has no output FunctionUrl, RestUrl, .*WebSocketUrl"):
         deployed_endpoints(cloudformation, "other")
 
 

@@ -2,15 +2,22 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tests.local.stack_process import RunningStack, collect, eventually
 
 PATHS = ("url", "rest")
+EVENTS = Path(__file__).parents[2] / "events" / "ws_message"
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -141,5 +148,62 @@ def test_neither_tokens_nor_prompts_are_shown_or_logged(stack: RunningStack) -> 
     assert stack.token not in seen
 
 
+def test_no_log_has_what_is_said_over_a_websocket_or_the_token_that_opened_it(stack: RunningStack) -> None:
+    prompt = "a prompt that nobody may read over a socket"
+    address = f"{stack.websocket_url}?token={stack.token}"
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"{address}x", proxy=None)
+    with connect(address, subprotocols=[Subprotocol("tokenstream"), Subprotocol(stack.token)], proxy=None) as client:
+        client.send(json.dumps({"action": "stream", "prompt": prompt}))
+        while json.loads(client.recv(60))["type"] != "complete":
+            pass
+    eventually(lambda: "WEBSOCKET /dev 1000 1 in " in stack.process.output)
+    logs = {path.name: path.read_text() for path in (stack.checkout / ".local" / "logs").glob("*.log")}
+    assert {"ministack.log", "ws_authorize.log", "ws_connection.log", "ws_stream.log"} <= logs.keys()
+    for seen in (stack.process.output, *logs.values()):
+        assert prompt not in seen
+        assert stack.token not in seen
+
+
+def test_open_websockets_are_counted_and_a_cut_one_is_told_to_its_function(stack: RunningStack) -> None:
+    eventually(lambda: stack.streaming("websocket") == 0)
+    with connect(f"{stack.websocket_url}?token={stack.token}", proxy=None) as client:
+        assert stack.streaming("websocket") == 1
+        assert stack.cut("websocket", after_messages=1) == 0
+        client.send('{"action": "ping"}')
+        assert json.loads(client.recv(60)) == {"type": "pong"}
+        with pytest.raises(ConnectionClosedError) as closed:
+            client.recv(60)
+    assert closed.value.rcvd is None
+    eventually(lambda: stack.streaming("websocket") == 0)
+    eventually(lambda: "connection closed" in stack.process.output and "close_code=1006" in stack.process.output)
+
+
 def test_the_endpoints_file_is_for_its_owner_only(stack: RunningStack) -> None:
     assert (stack.checkout / ".local" / "endpoints.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_sample_event_reaches_an_open_connection_of_the_running_stack(stack: RunningStack) -> None:
+    def invoke(event: str, *options: str) -> None:
+        result = subprocess.run(  # noqa: S603 this project itself
+            [sys.executable, "-m", "local.invoke", "--engine", "emulator", "ws_message", EVENTS / event, *options],
+            cwd=stack.checkout,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert json.loads(result.stdout) == {"statusCode": 200}
+
+    log = stack.checkout / ".local" / "logs" / "ws_connection.log"
+    before = set(log.read_text().splitlines()) if log.exists() else set()
+    with connect(f"{stack.websocket_url}?token={stack.token}", proxy=None) as client:
+        [line] = [line for line in log.read_text().splitlines() if line not in before and "connection opened" in line]
+        connection = ("--connection", json.loads(line)["connection_id"])
+        invoke("ping.json", *connection)
+        assert json.loads(client.recv(60)) == {"type": "pong", "requestId": "4"}
+        client.send(json.dumps({"action": "stream", "prompt": "Hello [[tokens=1]]"}))
+        while (frame := json.loads(client.recv(60)))["type"] != "complete":
+            pass
+        # The sample's user is the stack's own here, and so the session's owner.
+        invoke("cancel.json", *connection, "--session", frame["sessionId"])
+        assert json.loads(client.recv(60))["type"] == "accepted"

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from local.edge.rest_routes import Throttle
+from local.edge.throttle import Throttle
 from local.functions.invocation import FunctionFailed, FunctionTimedOut, TooManyRequests, WorkerDied
 from local.functions.response_channel import ResponseChannel
 from tests.local.edge_fakes import FakeLambdaService, begin, rest_stage, running_edge
@@ -193,7 +193,17 @@ async def test_a_response_without_a_body_has_none(mount: str) -> None:
 
 async def test_cutting_needs_a_json_request_that_says_which_path() -> None:
     async with running_edge(FakeLambdaService(begin)) as edge, httpx.AsyncClient(base_url=edge) as http:
-        for order in ({}, {"path": "websocket"}, {"path": "url", "afterBytes": -1}, {"path": "url", "after": 1}):
+        orders: list[dict[str, object]] = [
+            {},
+            {"path": "sns"},
+            {"path": "url", "after": 1},
+            {"path": "url", "afterBytes": -1},
+            {"path": "url", "afterMessages": 1},
+            {"path": "websocket", "afterMessages": 0},
+            {"path": "websocket", "afterBytes": 1},
+            {"path": "appsync", "afterBytes": 1},
+        ]
+        for order in orders:
             assert (await http.post("/_control/cut", json=order)).status_code == 400
         plain = {"Content-Type": "text/plain"}
         assert (await http.post("/_control/cut", content='{"path": "url"}', headers=plain)).status_code == 400

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 from local.edge.gateway_responses import GatewayResponses
 from local.edge.request import ReceivedRequest
 from local.edge.rest_routes import RestStage, Route
-from local.edge.throttle import TokenBucket
+from local.edge.throttle import Throttle, TokenBucket
 from local.edge.url_cors import UrlCors
 from tests.local.edge_fakes import rest_stage
 
@@ -146,7 +146,7 @@ def test_a_foreign_origin_gets_no_cors_headers() -> None:
 
 
 def test_the_bucket_admits_the_burst_and_then_the_rate() -> None:
-    bucket = TokenBucket(rate=2.0, burst=3)
+    bucket = TokenBucket(Throttle(rate=2.0, burst=3))
     assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
     assert [bucket.take(10.5), bucket.take(10.5)] == [True, False]
     assert [bucket.take(1000.0) for _ in range(4)] == [True, True, True, False]

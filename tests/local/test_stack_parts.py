@@ -18,10 +18,11 @@ from local.checkout import Checkout
 from local.cloud.build_stamp import is_built, set_built, sources_digest
 from local.cloud.deployed_stack import DeployedStack
 from local.cloud.emulator_gaps import close_gaps
-from local.cloud.environment import emulated_services, isolate, real_bedrock, require_credentials
+from local.cloud.environment import connections_endpoint, emulated_services, isolate, real_bedrock, require_credentials
 from local.cloud.users import User
 from local.endpoints import Endpoints, published
 from local.errors import StackError
+from local.functions.config import FunctionConfig
 from local.functions.logs import FunctionLogs
 from local.functions.reload import Reloader
 from local.options import OpenAiCompatible, Paced, RealBedrock, parse_options
@@ -46,7 +47,8 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_without_options_the_model_is_paced_and_every_port_free() -> None:
     options = parse_options([], {})
     assert isinstance(options.model, Paced)
-    assert (options.port, options.bedrock_port, options.ministack_port) == (None, None, None)
+    ports = (options.port, options.websocket_port, options.bedrock_port, options.ministack_port)
+    assert ports == (None, None, None, None)
 
 
 def test_the_environment_chooses_a_model_and_the_command_line_another() -> None:
@@ -69,6 +71,7 @@ def test_the_environment_chooses_a_model_and_the_command_line_another() -> None:
         ["--ttft", "-1"],
         ["--tokens", "0"],
         ["--port", "70000"],
+        ["--websocket-port", "0"],
         ["--log-level", "LOUD"],
     ],
 )
@@ -146,6 +149,13 @@ def test_without_it_no_service_is_left_out() -> None:
     assert environment["AWS_ACCESS_KEY_ID"] == "test"
 
 
+def test_frames_go_to_the_emulators_connections_and_not_to_aws() -> None:
+    address = "wss://abc123.execute-api.us-east-1.amazonaws.com/dev"
+    assert connections_endpoint("http://127.0.0.1:4566", address) == {
+        "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": "http://127.0.0.1:4566/_aws/execute-api/abc123/dev"
+    }
+
+
 # -- lock, tether, endpoints
 
 
@@ -188,6 +198,7 @@ def _endpoints(bedrock: str | None) -> Endpoints:
     return Endpoints(
         function_url="http://e/url",
         rest_url="http://e/rest/dev",
+        websocket_url="ws://w/dev",
         aws_endpoint_url="http://a",
         bedrock_url=bedrock,
         region="us-east-1",
@@ -232,14 +243,17 @@ def test_a_build_counts_until_a_source_changes(checkout: Checkout) -> None:
 
 
 class _Reloads:
-    def __init__(self, checkout: Checkout) -> None:
-        self.count = 0
+    def __init__(self, checkout: Checkout, *functions: str) -> None:
+        self.deployed: list[str] = []
         self.said: list[str] = []
-        code = checkout.functions / "http_stream"
-        self._reloader = Reloader(checkout, code, self._redeploy, self.said.append)
+        configs = [
+            FunctionConfig(name, "app.handler", checkout.functions / name, checkout.layer, {}, timeout=1)
+            for name in functions or ("http_stream",)
+        ]
+        self._reloader = Reloader(checkout, configs, self._deploy, self.said.append)
 
-    def _redeploy(self) -> None:
-        self.count += 1
+    def _deploy(self, config: FunctionConfig) -> None:
+        self.deployed.append(config.name)
 
     def change(self, *paths: Path) -> None:
         self._reloader.changed(paths)
@@ -249,14 +263,24 @@ def test_an_edited_source_is_deployed_anew_and_a_mistake_is_not(checkout: Checko
     reloads = _Reloads(checkout)
     app = checkout.functions / "http_stream" / "app.py"
     reloads.change(app)
-    assert (reloads.count, reloads.said) == (1, ["deployed anew: functions/http_stream/app.py changed"])
+    assert reloads.deployed == ["http_stream"]
+    assert reloads.said == ["deployed anew: functions/http_stream/app.py changed"]
     app.write_text("def handler(:\n")
     reloads.change(app)
-    assert reloads.count == 1
+    assert len(reloads.deployed) == 1
     assert "app.py, line 1" in reloads.said[1]
     app.unlink()
     reloads.change(app)
-    assert reloads.count == 2
+    assert len(reloads.deployed) == 2
+
+
+def test_an_edit_counts_for_its_own_function_and_one_of_the_layer_for_all(checkout: Checkout) -> None:
+    reloads = _Reloads(checkout, "http_stream", "ws_message", "ws_stream")
+    message = checkout.functions / "ws_message" / "messages.py"
+    reloads.change(message)
+    assert reloads.deployed == ["ws_message"]
+    reloads.change(checkout.layer / "tokenstream" / "frames.py", message)
+    assert reloads.deployed[1:] == ["http_stream", "ws_message", "ws_stream"]
 
 
 def test_an_edit_of_a_function_that_is_not_deployed_is_no_news(checkout: Checkout) -> None:
@@ -265,13 +289,13 @@ def test_an_edit_of_a_function_that_is_not_deployed_is_no_news(checkout: Checkou
     hello.parent.mkdir()
     hello.write_text("def handler(:\n")
     reloads.change(hello)
-    assert (reloads.count, reloads.said) == (0, [])
+    assert (reloads.deployed, reloads.said) == ([], [])
 
 
 def test_what_only_a_build_puts_to_work_says_so(checkout: Checkout) -> None:
     reloads = _Reloads(checkout)
     reloads.change(checkout.template, checkout.layer / "streaming-bootstrap", checkout.layer / "notes.txt")
-    assert reloads.count == 0
+    assert reloads.deployed == []
     assert reloads.said == [
         "layers/tokenstream/streaming-bootstrap, template.yaml changed: start the stack again to deploy that"
     ]
@@ -341,9 +365,19 @@ class _Forgetful:
             "get_integration": {"timeoutInMillis": 29000},
             "get_function_url_config": {"InvokeMode": "BUFFERED"},
             "describe_user_pool_client": {"UserPoolClient": {}},
+            **{name: {"Items": []} for name in ("get_routes", "get_integrations", "get_authorizers")},
+            "get_api": {"RouteSelectionExpression": "$request.body.action"},
         }.get(operation, {})
 
 
+def _arn_of(function: str) -> dict[str, Any]:
+    return {"Fn::Sub": ["${Arn}/invocations", {"Arn": {"Fn::GetAtt": [function, "Arn"]}}]}
+
+
+_WEBSOCKET = {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"RouteSelectionExpression": "$request.body.action"}}
+_TARGET = {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]}
+_INVOKE_CONFIG = {"FunctionName": "f", "Qualifier": "$LATEST"}
+_DESTINATION = {"OnFailure": {"Destination": {"Fn::GetAtt": ["Function", "Arn"]}}}
 _INTEGRATION = {"timeoutInMillis": {"Ref": "Limit"}}
 _API = {"paths": {"/": {"post": {"x-amazon-apigateway-integration": _INTEGRATION}}}}
 
@@ -364,10 +398,31 @@ _API = {"paths": {"/": {"post": {"x-amazon-apigateway-integration": _INTEGRATION
         ("AWS::ApiGateway::RestApi", {"Body": _API}, "time-out of POST /"),
         ("AWS::Lambda::Url", {"InvokeMode": "RESPONSE_STREAM"}, "invoke mode"),
         ("AWS::Cognito::UserPoolClient", {"UserPoolId": "p", "IdTokenValidity": 60}, "IdTokenValidity"),
+        (
+            "AWS::ApiGatewayV2::Stage",
+            {"ApiId": {"Ref": "Api"}, "DefaultRouteSettings": {"ThrottlingRateLimit": 200}},
+            "ThrottlingRateLimit",
+        ),
+        ("AWS::ApiGatewayV2::Api", {"RouteSelectionExpression": "$request.body.type"}, "RouteSelectionExpression"),
+        ("AWS::ApiGatewayV2::Route", {"RouteKey": "$connect", "AuthorizationType": "CUSTOM"}, "AuthorizationType"),
+        (
+            "AWS::ApiGatewayV2::Route",
+            {"RouteKey": "ping", "Target": _TARGET},
+            "Target of Resource: .*integrations/i123",
+        ),
+        ("AWS::ApiGatewayV2::Integration", {"IntegrationUri": _arn_of("Function")}, "function of Resource: .*'f123'"),
+        (
+            "AWS::ApiGatewayV2::Authorizer",
+            {"AuthorizerType": "REQUEST", "IdentitySource": ["route.request.header.Host"]},
+            "AuthorizerType",
+        ),
+        ("AWS::Lambda::EventInvokeConfig", {**_INVOKE_CONFIG, "MaximumRetryAttempts": 0}, "MaximumRetryAttempts"),
+        ("AWS::Lambda::EventInvokeConfig", {**_INVOKE_CONFIG, "DestinationConfig": _DESTINATION}, "destination"),
     ],
 )
 def test_what_the_emulator_does_not_keep_ends_the_start(type_: str, properties: dict[str, Any], named: str) -> None:
-    stack = _stack({"Resource": {"Type": type_, "Properties": properties}}, Limit="900000")
+    resources = {"Api": _WEBSOCKET, "Resource": {"Type": type_, "Properties": properties}}
+    stack = _stack(resources, Limit="900000")
     with pytest.raises(StackError, match=f"did not keep .*{named}"):
         close_gaps(lambda _service: _Forgetful(), stack)  # type: ignore[arg-type]  # a fake
 
@@ -375,6 +430,7 @@ def test_what_the_emulator_does_not_keep_ends_the_start(type_: str, properties: 
 def test_a_value_that_cannot_be_resolved_is_named() -> None:
     stack = _stack({}, Stage="dev")
     assert stack.resolve({"a": [{"Ref": "Stage"}, {"Ref": "Resource"}]}) == {"a": ["dev", "physical"]}
+    assert stack.resolve(_TARGET) == "integrations/i123"
     for value in ({"Ref": "Nothing"}, {"Fn::Sub": "${Stage}"}):
         with pytest.raises(StackError, match=r"Nothing|Fn::Sub"):
             stack.resolve(value)
@@ -388,5 +444,5 @@ def _stack(resources: dict[str, Any], **parameters: str) -> DeployedStack:
         outputs={},
         template={"Resources": resources},
         parameters=parameters,
-        physical_ids={"Resource": "physical"},
+        physical_ids={"Resource": "physical", "Api": "a123", "Function": "f123", "Integration": "i123"},
     )

@@ -1,5 +1,6 @@
 """`python -m local` as a process: what stands in its way, reloading, and that nothing is left of it."""
 
+import json
 import shlex
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.local.stack_process import (
     RunningStack,
@@ -60,9 +62,9 @@ def test_no_other_machine_can_reach_the_stack(stack: RunningStack) -> None:
     assert listening_addresses({pid, *descendants(pid)}) == {"0100007F"}, "127.0.0.1 and nothing else"
 
 
-@pytest.mark.parametrize("server", ["awsEndpointUrl", "bedrockUrl", "functionUrl", "restUrl"])
+@pytest.mark.parametrize("server", ["awsEndpointUrl", "bedrockUrl", "functionUrl", "restUrl", "websocketUrl"])
 def test_a_web_page_cannot_reach_the_stack_by_dns_rebinding(stack: RunningStack, server: str) -> None:
-    address = stack.endpoints[server]
+    address = stack.endpoints[server].replace("ws:", "http:")
     assert httpx.get(address, headers={"Host": "evil.example"}).status_code == 403
     assert httpx.get(address, headers={"Host": "localhost"}).status_code != 403
 
@@ -78,9 +80,10 @@ def test_a_web_page_cannot_run_code_through_the_emulator(stack: RunningStack) ->
 def test_what_a_user_needs_stands_above_the_line_that_says_ready(stack: RunningStack) -> None:
     lines = stack.process.output.splitlines()
     [end] = [number for number, line in enumerate(lines) if line.startswith("ready")]
-    assert dict(line.split(maxsplit=1) for line in lines[end - 5 : end]) == {
+    assert dict(line.split(maxsplit=1) for line in lines[end - 6 : end]) == {
         "url": stack.function_url,
         "rest": stack.rest_url,
+        "websocket": stack.websocket_url,
         "user": stack.endpoints["username"],
         "password": stack.endpoints["password"],
         "try": '.venv/bin/tokenstream chat "Hello"',
@@ -165,7 +168,7 @@ def test_a_second_start_says_what_is_in_the_way_and_leaves_the_first_alone(stack
     assert httpx.get(f"{stack.edge_url}/_control/health").status_code == 200
 
 
-@pytest.mark.parametrize("option", ["--port", "--bedrock-port", "--ministack-port"])
+@pytest.mark.parametrize("option", ["--port", "--websocket-port", "--bedrock-port", "--ministack-port"])
 def test_a_port_in_use_is_named_before_anything_starts(start: Start, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupant:
         port = occupant.getsockname()[1]
@@ -227,3 +230,27 @@ def test_an_edit_counts_with_the_next_request_and_a_mistake_keeps_what_ran(start
     eventually(lambda: "template.yaml changed" in process.output)
     app.write_text(before)
     eventually(lambda: version() is None)
+
+
+def test_an_edit_of_a_websocket_function_counts_with_the_next_message_of_an_open_connection(start: Start) -> None:
+    process = start()
+    stack = process.wait_until_ready()
+    app = process.checkout / "functions" / "ws_message" / "app.py"
+    before = app.read_text()
+
+    with connect(f"{stack.websocket_url}?token={stack.token}", proxy=None) as client:
+
+        def answer() -> dict[str, str]:
+            client.send('{"action": "ping"}')
+            answered: dict[str, str] = json.loads(client.recv(60))
+            return answered
+
+        assert answer() == {"type": "pong"}
+        app.write_text(f"{before}\n\ndef handler(event, context):\n    raise ValueError('edited')\n")
+        # Asked too often, the function refuses for a while: so what is waited for first is the deployment.
+        eventually(lambda: "deployed anew: functions/ws_message/app.py changed" in process.output)
+        eventually(lambda: answer().get("message") == "Internal server error")
+        deployed = process.output.count("deployed anew")
+        app.write_text(before)
+        eventually(lambda: process.output.count("deployed anew") > deployed)
+        eventually(lambda: answer() == {"type": "pong"})
