@@ -8,7 +8,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 from tokenstream import settings, telemetry, wiring
-from tokenstream.frames import Position
+from tokenstream.frames import Position, Sealed
 from tokenstream.lease import Lease
 from tokenstream.pump import Pump
 from tokenstream.relay import Relay
@@ -65,17 +65,24 @@ def _stream(session_id: str, fields: dict[str, Any], context: Any) -> None:
         started_at=started_at,
         max_frame_bytes=WebSocketSink.max_frame_bytes,
     )
+    source = bedrock.source(request)
+    if claim.instructions.cancel:
+        # Stopped before it began: the model is not even called.
+        relay.complete("cancelled", source.usage, monotonic())
+        source.abort()
     sink = WebSocketSink(post, recipient.connection_id)
     lease = Lease(sessions, claim, time)
 
     def rejoin() -> None:
+        frames: list[Sealed] = []
         if (missed := lease.missed()) is not None:
             recipient, frames = missed
             sink.move(recipient.connection_id)
-            sink.send(frames)
+        # Without frames too: it raises while the client is gone.
+        sink.send(frames)
 
     outcome = Pump(
-        source=bedrock.source(request),
+        source=source,
         relay=relay,
         sink=sink,
         keeper=lease,

@@ -1,12 +1,18 @@
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
+from time import monotonic, sleep
 
 import pytest
+from botocore.credentials import Credentials
 from msgspec.json import decode
 
 from tests.contract.sinks import FrameSinkContract, SinkContract
+from tests.fakes.connections_api import ConnectionsApi, connections_api
+from tokenstream.post_to_connection import TIMEOUT_SECONDS, PostToConnection
 from tokenstream.runtime import ResponseStartedError, RuntimeApiError, StreamClosedError
+from tokenstream.signing import SignedConnection
 from tokenstream.sinks.http import Body, EventStream, Format, HttpSink, JsonLines, PlainText
+from tokenstream.sinks.websocket import WebSocketSink
 
 
 class Response:
@@ -94,6 +100,25 @@ class EventStreamClient(HttpClient):
         return text(self.frames())
 
 
+class WebSocketClient:
+    """A client of the WebSocket API, behind the real requests to `@connections`."""
+
+    connection_id = "VqYb2cO1IAMCIhw="
+
+    def __init__(self, api: ConnectionsApi, post: PostToConnection) -> None:
+        self._api = api
+        self.sink = WebSocketSink(post, self.connection_id)
+
+    def frames(self) -> list[bytes]:
+        return self._api.raw(self.connection_id)
+
+    def text(self) -> str:
+        return text(self.frames())
+
+    def leave(self) -> None:
+        self._api.close(self.connection_id)
+
+
 def text(frames: list[bytes]) -> str:
     return "".join(frame["token"] for frame in map(decode, frames) if frame["type"] == "token")
 
@@ -114,3 +139,16 @@ class TestEventStream(FrameSinkContract):
     @pytest.fixture
     def client(self) -> EventStreamClient:
         return EventStreamClient()
+
+
+class TestWebSocketSink(FrameSinkContract):
+    @pytest.fixture
+    def client(self) -> Iterator[WebSocketClient]:
+        credentials = Credentials("AKIDEXAMPLE", "secret")
+        with connections_api() as api:
+
+            def connect() -> SignedConnection:
+                return SignedConnection(api.url, "execute-api", "us-east-1", credentials, read_timeout=TIMEOUT_SECONDS)
+
+            with closing(PostToConnection(connect, api.url, clock=monotonic, wait=sleep)) as post:
+                yield WebSocketClient(api, post)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -23,10 +24,20 @@ class _Template(yaml.SafeLoader):
 _Template.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
+@cache
+def _template() -> Any:
+    return yaml.load(_TEMPLATE.read_text(encoding="utf-8"), _Template)  # noqa: S506 - a SafeLoader
+
+
+@cache
+def _aws() -> botocore.session.Session:
+    # Made behind the import of moto, which it is caught by; a session of its own would cost each table 0.1 s.
+    return botocore.session.Session()
+
+
 def template_table(logical_id: str = "SessionsTable") -> dict[str, Any]:
     """Return the properties of a table of the template's."""
-    template = yaml.load(_TEMPLATE.read_text(encoding="utf-8"), _Template)  # noqa: S506 - a SafeLoader
-    properties: dict[str, Any] = template["Resources"][logical_id]["Properties"]
+    properties: dict[str, Any] = _template()["Resources"][logical_id]["Properties"]
     return properties
 
 
@@ -87,7 +98,7 @@ def connections_table() -> AbstractContextManager[Table]:
 def _table(logical_id: str, name: str) -> Iterator[Table]:
     properties = template_table(logical_id)
     with mock_aws():
-        client: Any = botocore.session.Session().create_client("dynamodb", region_name="us-east-1")
+        client: Any = _aws().create_client("dynamodb", region_name="us-east-1")
         client.create_table(
             TableName=name,
             BillingMode=properties["BillingMode"],

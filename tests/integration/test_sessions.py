@@ -1,4 +1,3 @@
-import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -18,8 +17,8 @@ from tests.fakes.frames import MODEL, Attempt
 from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import TABLE, Table, sessions_table, template_table
 from tokenstream.errors import Conflict, ErrorCode, Internal, NotFound
-from tokenstream.frames import Position, Sealed
-from tokenstream.session import LEASE_SECONDS, Claim, NewSession, Status
+from tokenstream.frames import BEGINNING, Path, Position, Sealed
+from tokenstream.session import LEASE_SECONDS, NOTHING_WANTED, Claim, Instructions, NewSession, Recipient, Status
 from tokenstream.sessions import LAST_SEQUENCE, LeaseLost, Sessions, SessionsUnavailable
 
 NOW = 1_763_668_800.25
@@ -40,12 +39,23 @@ def sessions(table: Table) -> Sessions:
     return Sessions(table, TABLE, ttl=TTL, store_answers=True)
 
 
-def new_session(session_id: str | None = None) -> NewSession:
-    return NewSession(session_id or str(uuid4()), OWNER, "url", "direct", MODEL, REQUEST)
+def new_session(session_id: str | None = None, path: Path = "url") -> NewSession:
+    return NewSession(session_id or str(uuid4()), OWNER, path, "direct", MODEL, REQUEST)
 
 
 def begun(sessions: Sessions, worker: str = "worker-1") -> Claim:
     return sessions.begin(new_session(), worker, NOW)
+
+
+FIRST = Recipient("VqYb2cO1IAMCIhw=", BEGINNING, "ticket-1")
+SECOND = Recipient("VqYb2cO1IAMCIhx=", Position(1, 17), "ticket-2")
+
+
+def accepted(sessions: Sessions) -> str:
+    """Create a session of the WebSocket path; gives its id."""
+    new = new_session(path="websocket")
+    sessions.accept(new, FIRST, NOW)
+    return new.session_id
 
 
 def both(first: Callable[[], object], second: Callable[[], object]) -> list[object]:
@@ -118,6 +128,70 @@ def test_a_cancelled_write_is_a_conflict_only_where_somebody_else_has_the_id(
             begun(Sessions(client, TABLE, ttl=TTL, store_answers=True))
 
 
+# Accepting, for a worker to come
+
+
+def test_a_session_that_was_accepted_waits_for_its_worker(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    session = sessions.get(session_id, OWNER)
+    assert (session.status, session.attempt, session.path) == ("accepted", 0, "websocket")
+    assert (session.recipient, session.cancel_requested, session.terminal) == (FIRST, False, None)
+    assert not session.ended
+    assert not session.orphaned(NOW + 10 * LEASE_SECONDS)
+
+
+def test_its_worker_learns_whom_the_answer_is_for(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW + 1)
+    wanted = Instructions(cancel=False, recipient=FIRST)
+    assert claim == Claim(session_id, 1, "worker-1", NOW + 1 + LEASE_SECONDS, wanted)
+    assert sessions.get(session_id, OWNER).status == "running"
+
+
+def test_an_event_that_is_delivered_twice_starts_one_worker(sessions: Sessions) -> None:
+    """The second has the first one's name: an asynchronous invocation that is repeated keeps its id."""
+    session_id = accepted(sessions)
+    sessions.claim(session_id, "worker-1", NOW)
+    for name in ("worker-1", "worker-2"):
+        with pytest.raises(LeaseLost):
+            sessions.claim(session_id, name, NOW + 0.001)
+
+
+@pytest.mark.parametrize("name", ["worker-1", "worker-2"], ids=["same", "another"])
+def test_of_two_events_at_once_one_starts_a_worker(sessions: Sessions, name: str) -> None:
+    for _ in range(10):
+        session_id = accepted(sessions)
+        results = both(
+            lambda: sessions.claim(session_id, "worker-1", NOW),  # noqa: B023 - ended within the round
+            lambda: sessions.claim(session_id, name, NOW + 0.001),  # noqa: B023 - as above
+        )
+        assert sorted(type(result).__name__ for result in results) == ["Claim", "LeaseLost"]
+
+
+def test_an_id_that_was_used_cannot_be_accepted_nor_an_accepted_one_begun(table: Table, sessions: Sessions) -> None:
+    ids = [begun(sessions).session_id, accepted(sessions)]
+    before = table.items()
+    for session_id in ids:
+        with pytest.raises(Conflict):
+            sessions.accept(new_session(session_id, "websocket"), SECOND, NOW)
+        with pytest.raises(Conflict):
+            sessions.begin(new_session(session_id), "worker-2", NOW)
+    assert table.items() == before
+
+
+def test_a_session_that_was_stopped_before_its_worker_came_says_so_to_it(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    assert sessions.request_cancel(session_id, OWNER) == "accepted"
+    assert sessions.claim(session_id, "worker-1", NOW).instructions == Instructions(cancel=True, recipient=FIRST)
+
+
+def test_an_http_session_has_no_recipient(sessions: Sessions) -> None:
+    claim = begun(sessions)
+    assert claim.instructions == NOTHING_WANTED
+    assert sessions.instructions(claim) == NOTHING_WANTED
+    assert sessions.get(claim.session_id, OWNER).recipient is None
+
+
 # What is kept
 
 
@@ -156,11 +230,28 @@ def test_every_item_expires_by_the_attribute_that_the_template_names(table: Tabl
 def test_the_record_that_is_read_twice_a_second_stays_under_a_kilobyte(table: Table, sessions: Sessions) -> None:
     profile = "arn:aws:bedrock:ap-northeast-1:123456789012:application-inference-profile/" + "a" * 64
     new = NewSession(str(uuid4()), str(uuid4()), "websocket", "queued", profile, REQUEST * 100)
-    claim = sessions.begin(new, str(uuid4()), NOW)
+    sessions.accept(new, Recipient("VqYb2cO1IAMCIhw=" * 2, BEGINNING, str(uuid4())), NOW)
+    claim = sessions.claim(new.session_id, str(uuid4()), NOW)
+    furthest = Recipient("VqYb2cO1IAMCIhw=" * 2, Position(999_999, LAST_SEQUENCE), str(uuid4()))
+    sessions.redirect(new.session_id, new.owner, furthest)
     sessions.request_cancel(new.session_id, new.owner)
     failed = Attempt(new.session_id).error(Internal())
     sessions.settle(claim, "failed", failed)
-    assert len(json.dumps(table.record(new.session_id))) < 1024
+    assert size({"M": table.record(new.session_id)}) < 1024
+
+
+def size(value: dict[str, Any]) -> int:
+    """Count a value's bytes as DynamoDB does (developer guide, "DynamoDB item sizes and formats")."""
+    match value:
+        case {"S": text}:
+            return len(text.encode())
+        case {"N": digits}:
+            return len(digits) // 2 + 2
+        case {"BOOL": _}:
+            return 1
+        case {"M": values}:
+            return 3 + sum(len(name) + size(each) + 1 for name, each in values.items())
+    raise AssertionError(f"no value of a record's: {value}")
 
 
 # Holding an attempt
@@ -207,6 +298,29 @@ def test_a_session_that_was_released_is_claimed_at_once(sessions: Sessions) -> N
     assert sessions.get(first.session_id, OWNER).status == "recovering"
     second = sessions.claim(first.session_id, "worker-2", NOW + 1)
     assert (second.attempt, sessions.get(first.session_id, OWNER).status) == (2, "running")
+
+
+def test_a_worker_that_is_known_to_have_failed_is_not_waited_for(sessions: Sessions) -> None:
+    failed = begun(sessions)
+    claim = sessions.claim(failed.session_id, "worker-2", NOW + 1, failed_worker="worker-1")
+    assert (claim.attempt, claim.worker) == (2, "worker-2")
+    with pytest.raises(LeaseLost):
+        sessions.renew(failed, NOW + 2)
+
+
+@pytest.mark.parametrize("failed_worker", ["another", ""])
+def test_the_failure_of_one_worker_takes_nothing_from_another(sessions: Sessions, failed_worker: str) -> None:
+    claim = begun(sessions)
+    with pytest.raises(LeaseLost):
+        sessions.claim(claim.session_id, "worker-2", NOW + 1, failed_worker=failed_worker)
+    assert sessions.renew(claim, NOW + 2) == NOTHING_WANTED
+
+
+def test_a_session_that_has_ended_is_not_taken_up_for_its_worker_failed_behind_it(sessions: Sessions) -> None:
+    claim = begun(sessions)
+    sessions.settle(claim, "complete", Attempt(claim.session_id).complete())
+    with pytest.raises(LeaseLost):
+        sessions.claim(claim.session_id, "worker-2", NOW + 1, failed_worker=claim.worker)
 
 
 def test_a_session_that_does_not_exist_is_not_made_by_claiming_it(table: Table, sessions: Sessions) -> None:
@@ -306,16 +420,92 @@ def test_a_cancel_after_the_end_tells_how_it_ended(sessions: Sessions) -> None:
 
 
 def test_another_users_session_looks_exactly_like_one_that_does_not_exist(table: Table, sessions: Sessions) -> None:
-    claim = begun(sessions)
+    mine = accepted(sessions)
     before = table.items()
     told = []
-    for session_id in (claim.session_id, str(uuid4())):
-        for call in (sessions.get, sessions.request_cancel):
+
+    def redirect(session_id: str, owner: str) -> object:
+        return sessions.redirect(session_id, owner, SECOND)
+
+    for session_id in (mine, str(uuid4())):
+        for call in (sessions.get, sessions.request_cancel, redirect):
             with pytest.raises(NotFound) as raised:
                 call(session_id, STRANGER)
             told.append((raised.value.code, raised.value.message, raised.value.field, raised.value.retryable))
     assert len(set(told)) == 1
     assert table.items() == before
+
+
+# Redirecting to another connection
+
+
+def test_a_worker_learns_of_another_connection_by_each_way_it_looks(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    assert sessions.redirect(session_id, OWNER, SECOND) is True
+    moved = Instructions(cancel=False, recipient=SECOND)
+    assert sessions.instructions(claim) == moved
+    assert sessions.renew(claim, NOW + 10) == moved
+    assert sessions.get(session_id, OWNER).recipient == SECOND
+    assert sessions.settle(claim, "complete", Attempt(session_id).complete()) == moved
+
+
+def test_a_session_that_has_not_begun_or_is_between_attempts_is_redirected_too(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    assert sessions.redirect(session_id, OWNER, SECOND)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    assert claim.instructions.recipient == SECOND
+    sessions.release(claim)
+    assert sessions.redirect(session_id, OWNER, FIRST)
+    assert sessions.claim(session_id, "worker-2", NOW).instructions.recipient == FIRST
+
+
+def test_of_two_redirects_the_later_one_counts(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    sessions.redirect(session_id, OWNER, SECOND)
+    again = SECOND._replace(ticket="ticket-3")
+    sessions.redirect(session_id, OWNER, again)
+    assert sessions.instructions(claim).recipient == again != SECOND
+
+
+def test_a_redirect_keeps_a_cancel_and_a_cancel_a_redirect(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    sessions.request_cancel(session_id, OWNER)
+    sessions.redirect(session_id, OWNER, SECOND)
+    sessions.request_cancel(session_id, OWNER)
+    assert sessions.instructions(claim) == Instructions(cancel=True, recipient=SECOND)
+
+
+@pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
+def test_a_session_that_has_ended_has_nobody_who_would_send(table: Table, sessions: Sessions, status: Status) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    sessions.settle(claim, status, Attempt(session_id).complete())
+    before = table.record(session_id)
+    assert sessions.redirect(session_id, OWNER, SECOND) is False
+    assert table.record(session_id) == before
+
+
+def test_a_session_of_another_path_has_nobody_who_would_send(table: Table, sessions: Sessions) -> None:
+    claim = begun(sessions)
+    before = table.record(claim.session_id)
+    assert sessions.redirect(claim.session_id, OWNER, SECOND) is False
+    assert table.record(claim.session_id) == before
+
+
+def test_a_redirect_and_the_end_at_once_leave_the_client_to_exactly_one(sessions: Sessions) -> None:
+    """Either the worker learns of the new connection with its last write, or a replay has to serve it."""
+    for _ in range(10):
+        session_id = accepted(sessions)
+        claim = sessions.claim(session_id, "worker-1", NOW)
+        terminal = Attempt(session_id).complete()
+        redirected, last_look = both(
+            lambda: sessions.redirect(session_id, OWNER, SECOND),  # noqa: B023 - ended within the round
+            lambda: sessions.settle(claim, "complete", terminal),  # noqa: B023 - as above
+        )
+        assert last_look == Instructions(cancel=False, recipient=SECOND if redirected else FIRST)
 
 
 # Stored frames
@@ -426,7 +616,10 @@ def every_operation(sessions: Sessions) -> list[Callable[[], object]]:
     claim = Claim(str(uuid4()), 1, "worker-1", NOW)
     return [
         lambda: sessions.begin(new_session(), "worker-1", NOW),
+        lambda: sessions.accept(new_session(path="websocket"), FIRST, NOW),
         lambda: sessions.claim(claim.session_id, "worker-1", NOW),
+        lambda: sessions.redirect(claim.session_id, OWNER, SECOND),
+        lambda: sessions.find(claim.session_id),
         *writes(sessions, claim),
         lambda: sessions.store(claim, [Attempt(claim.session_id).start()], NOW),
         lambda: sessions.get(claim.session_id, OWNER),

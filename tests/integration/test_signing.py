@@ -111,6 +111,19 @@ def test_a_connection_serves_one_exchange_after_the_other() -> None:
     assert endpoint.connections == 1
 
 
+@pytest.mark.parametrize("body", [b"", b"one", b"x" * 200_000], ids=["empty", "short", "long"])
+def test_a_response_of_known_length_leaves_its_connection_to_the_next_exchange(body: bytes) -> None:
+    answer = head_of(b"Content-Length: %d" % len(body))
+
+    def script(exchange: Exchange) -> None:
+        answer(exchange)
+        exchange.raw(body)
+
+    with scripted_endpoint(script, script, script) as endpoint, connected(endpoint) as connection:
+        assert [post(connection) for _ in range(3)] == [body] * 3
+    assert endpoint.connections == 1
+
+
 def test_pieces_are_given_as_they_come() -> None:
     asked = Event()
 

@@ -1,15 +1,20 @@
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import MODEL, Attempt
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import TABLE, Table, sessions_table
-from tokenstream.frames import Sealed
+from tokenstream.frames import BEGINNING, Position, Sealed
 from tokenstream.lease import MAX_BATCH_BYTES, RENEW_SECONDS, Lease, Verdict
-from tokenstream.session import LEASE_SECONDS, Claim, NewSession
+from tokenstream.session import LEASE_SECONDS, Claim, NewSession, Recipient
 from tokenstream.sessions import Sessions
 
 OWNER = "user"
@@ -55,11 +60,46 @@ class Held:
         return [[frame["S"] for frame in put["Item"]["frames"]["L"]] for put in self.table.called("put_item")]
 
 
+class Moving(Held):
+    """A lease on a session of the WebSocket path, whose client can come back on another connection."""
+
+    def __init__(self, table: Table, *, attempt: int = 1) -> None:
+        super().__init__(table)
+        new = NewSession(str(uuid4()), OWNER, "websocket", "direct", MODEL, b"{}")
+        self.sessions.accept(new, Recipient("connection-0", BEGINNING, "ticket-0"), self.clock())
+        for _ in range(attempt):
+            self.claim = self.sessions.claim(new.session_id, "worker-1", self.clock())
+            if self.claim.attempt < attempt:
+                self.sessions.release(self.claim)
+        self.lease = Lease(self.sessions, self.claim, self.clock)
+        self.frames = Attempt(new.session_id, attempt)
+        self.comings = 0
+        table.calls.clear()
+
+    def comes_back(self, after: Position = BEGINNING, connection_id: str = "") -> Recipient:
+        """Let the client resume, on a new connection unless one is named."""
+        self.comings += 1
+        recipient = Recipient(connection_id or f"connection-{self.comings}", after, f"ticket-{self.comings}")
+        assert self.sessions.redirect(self.claim.session_id, OWNER, recipient)
+        return recipient
+
+
 @pytest.fixture
 def held(shared_table: Table) -> Iterator[Held]:
     held = Held(shared_table)
     yield held
-    shared_table.unreachable = False
+    mend(shared_table)
+
+
+@pytest.fixture
+def moving(shared_table: Table) -> Iterator[Moving]:
+    yield Moving(shared_table)
+    mend(shared_table)
+
+
+def mend(table: Table) -> None:
+    table.unreachable = False
+    table.before = lambda operation: None
 
 
 def texts(frames: list[Sealed]) -> list[str]:
@@ -258,3 +298,244 @@ def test_releasing_what_is_lost_or_out_of_reach_breaks_nothing(held: Held) -> No
     assert (session.status, session.attempt) == ("running", theirs.attempt)
     held.table.unreachable = True
     held.lease.release()
+
+
+# A client that comes back on another connection
+
+
+@pytest.mark.parametrize("passed", [1, RENEW_SECONDS], ids=["while looking", "while renewing"])
+def test_a_client_that_comes_back_elsewhere_is_noticed_until_it_is_served(moving: Moving, passed: float) -> None:
+    assert moving.lease.look() is Verdict.GO_ON
+    recipient = moving.comes_back()
+    moving.clock.advance(passed)
+    assert moving.lease.look() is Verdict.MOVED
+    assert moving.lease.look() is Verdict.MOVED
+    assert moving.lease.missed() == (recipient, [])
+    assert moving.lease.look() is Verdict.GO_ON
+
+
+def test_where_the_client_has_stayed_nothing_is_missed_and_nothing_read(moving: Moving, held: Held) -> None:
+    for lease in (moving.lease, held.lease):
+        assert lease.look() is Verdict.GO_ON
+        held.table.calls.clear()
+        assert lease.missed() is None
+        assert held.table.calls == []
+
+
+def test_a_client_that_had_moved_before_the_worker_came_is_where_it_begins(shared_table: Table) -> None:
+    moving = Moving(shared_table)
+    moving.sessions.release(moving.claim)
+    recipient = moving.comes_back(Position(1, 3))
+    claim = moving.sessions.claim(moving.claim.session_id, "worker-2", moving.clock())
+    assert claim.instructions.recipient == recipient
+    lease = Lease(moving.sessions, claim, moving.clock)
+    assert lease.look() is Verdict.GO_ON
+    assert lease.missed() is None
+
+
+def test_a_client_gets_what_it_lacks_from_wherever_it_stands_stored_or_not(moving: Moving) -> None:
+    frames = [moving.frames.start(), *map(moving.frames.token, "abcdefg")]
+    for size, stored in ((3, True), (2, True), (3, False)):
+        kept = [frames.pop(0) for _ in range(size)]
+        moving.lease.keep(kept)
+        if stored:
+            moving.lease.look()
+        frames += kept
+    assert moving.stored() == frames[:5]
+    for sequence in range(len(frames) + 3):
+        recipient = moving.comes_back(Position(1, sequence))
+        assert moving.lease.look() is Verdict.MOVED
+        assert moving.lease.missed() == (recipient, frames[sequence:])
+
+
+def test_frames_that_are_kept_and_not_yet_stored_are_not_missed_by_the_client(moving: Moving) -> None:
+    frames = moving.frames.answer("a", "b")[:-1]
+    recipient = moving.comes_back()
+    assert moving.lease.look() is Verdict.MOVED
+    moving.lease.keep(frames)
+    assert moving.lease.missed() == (recipient, frames)
+    assert moving.stored() == frames
+    moving.lease.look()
+    assert len(moving.batches()) == 1
+
+
+@pytest.mark.parametrize("after", [BEGINNING, Position(1, 9), Position(2, 0)])
+def test_a_client_of_an_earlier_attempt_gets_all_of_this_one_and_nothing_of_that(
+    shared_table: Table, after: Position
+) -> None:
+    moving = Moving(shared_table, attempt=2)
+    earlier = Attempt(moving.claim.session_id, 1)
+    moving.sessions.store(moving.claim, [earlier.start(), *map(earlier.token, "abcdefghijk")], moving.clock())
+    frames = moving.frames.answer("x", "y")[:-1]
+    moving.lease.keep(frames)
+    recipient = moving.comes_back(after)
+    moving.lease.look()
+    assert moving.lease.missed() == (recipient, frames)
+
+
+def test_a_client_that_claims_to_be_ahead_gets_nothing_twice(moving: Moving) -> None:
+    moving.lease.keep(moving.frames.answer("a", "b")[:-1])
+    recipient = moving.comes_back(Position(9, 1))
+    moving.lease.look()
+    assert moving.lease.missed() == (recipient, [])
+
+
+def test_a_client_that_asks_again_on_its_connection_is_served_again(moving: Moving) -> None:
+    """It has found a gap."""
+    frames = moving.frames.answer("a", "b")[:-1]
+    moving.lease.keep(frames)
+    for after in (Position(1, 1), Position(1, 1), BEGINNING):
+        recipient = moving.comes_back(after, "connection-0")
+        assert moving.lease.look() is Verdict.MOVED
+        assert moving.lease.missed() == (recipient, frames[after.sequence :])
+        assert moving.lease.look() is Verdict.GO_ON
+
+
+def test_a_long_answer_is_given_whole_page_by_page(moving: Moving) -> None:
+    frames = [moving.frames.token("x" * 60_000) for _ in range(40)]
+    moving.lease.keep(frames)
+    recipient = moving.comes_back()
+    moving.lease.look()
+    moving.table.calls.clear()
+    assert moving.lease.missed() == (recipient, frames)
+    assert len(moving.table.called("query")) > 4, "one page holds it all: not what is to be shown"
+
+
+@pytest.mark.parametrize("failing", ["put_item", "query"], ids=["storing", "reading"])
+def test_a_client_that_could_not_be_served_for_an_outage_is_served_behind_it(moving: Moving, failing: str) -> None:
+    frames = moving.frames.answer("a", "b")[:-1]
+    recipient = moving.comes_back()
+    assert moving.lease.look() is Verdict.MOVED
+    moving.lease.keep(frames)
+
+    def fail(operation: str) -> None:
+        moving.table.unreachable = operation == failing
+
+    moving.table.before = fail
+    assert moving.lease.missed() is None
+    mend(moving.table)
+    # No second thought of the client's is needed.
+    assert moving.lease.look() is Verdict.MOVED
+    assert moving.lease.missed() == (recipient, frames)
+
+
+def test_a_client_that_moves_on_while_it_is_served_is_served_where_it_is(moving: Moving) -> None:
+    frames = moving.frames.answer("a", "b")[:-1]
+    moving.lease.keep(frames)
+    first = moving.comes_back()
+    moving.lease.look()
+    seconds: list[Recipient] = []
+
+    def move_on(operation: str) -> None:
+        if operation == "query" and not seconds:
+            seconds.append(moving.comes_back(Position(1, 2)))
+            moving.lease.look()
+
+    moving.table.before = move_on
+    assert moving.lease.missed() == (first, frames)
+    # What the look has said in the meantime still holds.
+    assert moving.lease.missed() == (seconds[0], frames[2:])
+    assert moving.lease.look() is Verdict.GO_ON
+
+
+def test_frames_that_another_thread_is_storing_are_waited_for(moving: Moving) -> None:
+    """Read before they are there, they would be a gap that nobody mends."""
+    frames = moving.frames.answer("a", "b", "c")[:-1]
+    moving.lease.keep(frames[:2])
+    recipient = moving.comes_back()
+    moving.lease.look()
+    moving.lease.keep(frames[2:])
+    storing, go_on = Event(), Event()
+
+    def hold(operation: str) -> None:
+        if operation == "put_item":
+            storing.set()
+            assert go_on.wait(PATIENCE_SECONDS)
+
+    moving.table.before = hold
+    with ThreadPoolExecutor(2) as pool:
+        looking = pool.submit(moving.lease.look)
+        assert storing.wait(PATIENCE_SECONDS)
+        missed = pool.submit(moving.lease.missed)
+        go_on.set()
+        assert missed.result(PATIENCE_SECONDS) == (recipient, frames)
+        looking.result(PATIENCE_SECONDS)
+    assert moving.stored() == frames
+    assert len(moving.batches()) == 2
+
+
+def test_a_cancel_does_not_hide_where_the_client_is_by_now(moving: Moving) -> None:
+    """Its end has to reach the one who asked for it."""
+    moving.lease.keep([moving.frames.start()])
+    recipient = moving.comes_back(Position(1, 1))
+    moving.sessions.request_cancel(moving.claim.session_id, OWNER)
+    assert moving.lease.look() is Verdict.CANCEL
+    assert moving.lease.settle("cancelled", moving.frames.complete())
+    assert moving.lease.missed() == (recipient, [])
+
+
+def test_a_client_that_comes_back_at_the_very_end_is_found_by_the_last_write(moving: Moving) -> None:
+    *frames, terminal = moving.frames.answer("a", "b")
+    moving.lease.keep(frames)
+    assert moving.lease.look() is Verdict.GO_ON
+    recipient = moving.comes_back(Position(1, 1))
+    assert moving.lease.settle("complete", terminal)
+    assert moving.lease.missed() == (recipient, frames[1:])
+
+
+def test_an_end_that_was_not_written_moves_nobody(moving: Moving) -> None:
+    moving.comes_back()
+    moving.table.unreachable = True
+    assert moving.lease.settle("complete", moving.frames.complete())
+    assert moving.lease.missed() is None
+
+
+@given(
+    acts=st.lists(
+        st.tuples(st.sampled_from(["keep", "keep", "look", "look", "come back", "outage", "mend"]), st.integers(0, 3)),
+        max_size=20,
+    )
+)
+@settings(max_examples=25)
+def test_wherever_and_whenever_a_client_comes_back_it_gets_the_answer_without_a_gap(
+    shared_table: Table, acts: list[tuple[str, int]]
+) -> None:
+    moving = Moving(shared_table)
+    connections: dict[str, list[Sealed]] = {"connection-0": []}
+    standing: dict[str, int] = {"connection-0": 0}
+    serving = newest = "connection-0"
+    answer: list[Sealed] = []
+
+    def rejoin() -> None:
+        nonlocal serving
+        if (missed := moving.lease.missed()) is not None:
+            serving = missed[0].connection_id
+            connections[serving] += missed[1]
+
+    try:
+        for act, number in acts:
+            match act:
+                case "keep":
+                    frames = [moving.frames.token("x") for _ in range(number)]
+                    answer += frames
+                    moving.lease.keep(frames)
+                    connections[serving] += frames
+                case "look":
+                    if moving.lease.look() is Verdict.MOVED:
+                        rejoin()
+                case "come back" if not moving.table.unreachable:
+                    # It says at most what it has got.
+                    had = connections[newest][-1].frame.sequence if connections[newest] else standing[newest]
+                    newest = moving.comes_back(Position(1, max(had - number, 0))).connection_id
+                    connections[newest], standing[newest] = [], max(had - number, 0)
+                case "outage" | "mend":
+                    moving.table.unreachable = act == "outage"
+    finally:
+        mend(moving.table)
+    answer.append(moving.frames.complete())
+    assert moving.lease.settle("complete", answer[-1])
+    rejoin()
+    connections[serving].append(answer[-1])
+    assert serving == newest
+    assert connections[newest] == answer[standing[newest] :]
+    assert moving.stored() == answer[:-1]

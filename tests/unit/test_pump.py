@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Barrier, Thread
 
 import pytest
@@ -18,6 +18,7 @@ from tokenstream.frames import Complete, Error, Reasoning, Sealed, Start, Token,
 from tokenstream.lease import Verdict
 from tokenstream.pump import Ending, Outcome, Pump
 from tokenstream.relay import Relay
+from tokenstream.sinks import ClientGone
 from tokenstream.sources import Delta, Finished, ReasoningDelta
 
 OFTEN = 0.002
@@ -45,6 +46,7 @@ class Stream:
         self.sink = FakeSink()
         self.keeper = keeper or FakeKeeper()
         self.clock = FakeClock()
+        self.rejoin: Callable[[], None] = lambda: None
         self._outcome: Outcome | None = None
         self._raised: Exception | None = None
         self._thread = Thread(target=self._run, name="pump", daemon=True)
@@ -64,6 +66,7 @@ class Stream:
             clock=self.clock,
             deadline=self.clock() + DEADLINE,
             recoverable=recoverable,
+            rejoin=lambda: self.rejoin(),  # noqa: PLW0108 - the one of the moment
             look_every=look_every,
             heartbeat_after=heartbeat_after,
             disconnect_grace=GRACE,
@@ -411,6 +414,233 @@ def test_a_client_that_is_gone_at_the_end_finds_the_answer_stored() -> None:
     assert reason(outcome) == "end_turn"
     assert text(stream.keeper.kept) == "a"
     assert [terminal.frame for _, terminal in stream.keeper.settled] == [outcome.terminal]
+
+
+# The client comes back on another connection
+
+
+class Moves:
+    """A client that is moved to another connection; there it first gets what of the answer is kept.
+
+    It moves when a look finds that out, or, where it does so `at_the_end`, when the session is settled.
+    """
+
+    def __init__(self, stream: Stream, *, at_the_end: bool = False) -> None:
+        self._stream = stream
+        self._at_the_end = at_the_end
+        self.count = 0
+        self.raises: Exception | None = None
+        self.threads: set[str] = set()
+        self.caught_up: list[list[Sealed]] = []
+        stream.rejoin = self._rejoin
+
+    def move(self) -> None:
+        """Let the next look find it elsewhere, and wait until it is served."""
+        before = self.count
+        self._stream.keeper.verdict = Verdict.MOVED
+        self._stream.sink.wait_until(lambda: self.count > before)
+
+    def _rejoin(self) -> None:
+        keeper, sink = self._stream.keeper, self._stream.sink
+        if keeper.verdict is not Verdict.MOVED and not (self._at_the_end and keeper.settled):
+            # Nothing has changed: two looks may find the same.
+            if self.count and self.raises is not None:
+                raise self.raises
+            return
+        keeper.verdict = Verdict.GO_ON
+        self.threads.add(threading.current_thread().name)
+        self.caught_up.append(list(keeper.kept))
+        with sink.changed:
+            sink.gone = False
+            self.count += 1
+            sink.changed.notify_all()
+        if self.raises is not None:
+            raise self.raises
+        sink.send(list(keeper.kept))
+
+
+def received_behind(stream: Stream, moves: Moves) -> list[int]:
+    """Return the numbers of what came on the connection that the client was moved to last."""
+    return [sealed.frame.sequence for sealed in stream.sink.frames][-len(stream.keeper.kept) - 1 :]
+
+
+def test_a_client_that_comes_back_elsewhere_while_the_model_is_silent_is_served_at_once() -> None:
+    stream = Stream(FakeSource(Delta("a")))  # whose next heartbeat is far away
+    moves = Moves(stream)
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    moves.move()
+    stream.source.says(FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+    assert kinds(moves.caught_up[0]) == [Start, Token]
+    assert [sealed.frame.sequence for sealed in stream.sink.frames][-3:] == [1, 2, 3]
+
+
+def test_what_comes_while_a_client_is_served_follows_behind_it() -> None:
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream)
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.sink.block()
+    stream.keeper.verdict = Verdict.MOVED
+    stream.sink.wait_until(lambda: stream.sink.busy)
+    stream.source.says(Delta("b"), Delta("c"))
+    stream.source.wait_until_heard()
+    stream.sink.unblock()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 3)
+    assert [text(send) for send in stream.sink.sends] == ["a", "a", "bc"]
+    stream.source.says(FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+    assert received_behind(stream, moves)[-2:] == [3, 4]
+
+
+def test_what_had_piled_up_goes_to_the_new_connection_and_not_to_the_old_one() -> None:
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream)
+    stream.sink.block()
+    stream.begin()
+    stream.sink.wait_until(lambda: stream.sink.busy)
+    stream.source.says(Delta("b"))
+    stream.source.wait_until_heard()
+    stream.keeper.verdict = Verdict.MOVED
+    stream.keeper.wait_for_looks()
+    stream.sink.unblock()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 3)
+    # The old connection, what the new one lacked, what had piled up.
+    assert [text(send) for send in stream.sink.sends] == ["a", "a", "b"]
+    assert text(moves.caught_up[0]) == "a"
+    stream.source.says(FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+
+
+def test_one_thread_sends_whatever_moves() -> None:
+    """Two would mix up the frames' order."""
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream)
+    stream.begin()
+    for _ in range(3):
+        moves.move()
+    stream.source.says(FINISHED, Break.OFF)
+    stream.end()
+    assert moves.threads == {"pump"}
+
+
+def test_a_client_that_comes_back_elsewhere_keeps_its_answer_going() -> None:
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream)
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.sink.leave()
+    stream.source.says(Delta("b"))
+    stream.sink.wait_until(lambda: stream.sink.refused == 1)
+    moves.move()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 2)
+    stream.clock.advance(GRACE + 1)
+    stream.keeper.wait_for_looks()
+    assert not stream.source.aborted
+    stream.source.says(Delta("c"), FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+    assert text(stream.sink.sends[1]) == "ab"
+
+
+def test_a_client_whose_new_connection_is_gone_as_well_has_its_grace_and_no_more() -> None:
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream)
+    moves.raises = ClientGone()
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    moves.move()
+    stream.keeper.wait_for_looks()
+    stream.clock.advance(GRACE - 1)
+    stream.keeper.wait_for_looks()
+    assert not stream.source.aborted
+    stream.clock.advance(1)
+    assert reason(stream.end()) == "cancelled"
+
+
+def test_the_end_looks_once_more_for_the_client_before_it_leaves() -> None:
+    stream = Stream(FakeSource(Delta("a"), FINISHED, Break.OFF))
+    order: list[tuple[str, bool]] = []
+
+    def note(what: str) -> None:
+        order.append((what, bool(stream.keeper.settled)))
+
+    stream.rejoin = lambda: note("rejoin")
+    stream.sink.before_send = lambda: note("send")
+    stream.move()
+    # Before the session is settled the client may still move; behind it, it finds the session ended.
+    assert order == [("send", False), ("rejoin", True), ("send", True)]
+
+
+def test_an_answer_without_a_token_ends_where_the_client_is_by_now() -> None:
+    stream = Stream(FakeSource(LASTING))
+    moves = Moves(stream, at_the_end=True)
+    outcome = stream.move()
+    assert code(outcome) is ErrorCode.MODEL_ACCESS
+    # What was caught up is sent again with the end: twice is allowed, a gap is not.
+    assert [kinds(frames) for frames in moves.caught_up] == [[Start]]
+    assert kinds(stream.sink.sends[-1]) == [Start, Error]
+
+
+@pytest.mark.parametrize("when", ["midway", "at the end"])
+def test_a_client_that_is_gone_where_it_moved_to_costs_no_more_than_its_frames(when: str) -> None:
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream, at_the_end=when == "at the end")
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    moves.raises = ClientGone()
+    if when == "midway":
+        moves.move()
+    stream.source.says(Delta("b"), FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+    assert text(stream.keeper.kept) == "ab"
+    assert [status for status, _ in stream.keeper.settled] == ["complete"]
+
+
+def test_a_lost_attempt_serves_nobody_any_more() -> None:
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream)
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.keeper.verdict = Verdict.LOST
+    assert stream.end() == Outcome(Ending.LOST)
+    assert moves.count == 0
+
+
+@pytest.mark.parametrize("when", ["midway", "at the end"])
+def test_a_fault_in_moving_is_reported_and_the_model_stopped(when: str) -> None:
+    """The failure destination then ends the session."""
+    stream = Stream(FakeSource(Delta("a")))
+    moves = Moves(stream, at_the_end=when == "at the end")
+    moves.raises = ZeroDivisionError("a bug in moving")
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    if when == "midway":
+        stream.keeper.verdict = Verdict.MOVED
+    else:
+        stream.source.says(FINISHED)
+    with pytest.raises(ZeroDivisionError):
+        stream.end()
+    assert stream.source.closed
+
+
+def test_a_move_that_meets_the_models_end_loses_nothing() -> None:
+    for _ in range(200):
+        line = Barrier(2)
+        stream = Stream(FakeSource(Delta("Hello"), lambda: line.wait(PATIENCE_SECONDS), FINISHED, Break.OFF))  # noqa: B023 - ended within the round
+        moves = Moves(stream, at_the_end=True)
+        first = iter([True])
+
+        def look(stream: Stream = stream, line: Barrier = line, first: Iterator[bool] = first) -> None:
+            if next(first, False):
+                line.wait(PATIENCE_SECONDS)
+                stream.keeper.verdict = Verdict.MOVED
+
+        stream.keeper.before_look = look
+        assert reason(stream.move()) == "end_turn"
+        # Behind the last catching up comes the end, and nothing is missing in between.
+        assert stream.sink.sends[-1] == [stream.keeper.settled[0][1]]
+        assert stream.sink.sends[-2] == stream.keeper.kept == moves.caught_up[-1]
 
 
 # Silence

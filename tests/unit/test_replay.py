@@ -8,10 +8,11 @@ import pytest
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import MODEL, Attempt
 from tests.fakes.table import TABLE, Table, sessions_table
-from tokenstream.errors import ErrorCode, NotFound
+from tokenstream.ending import end
+from tokenstream.errors import ErrorCode, Internal, NotFound
 from tokenstream.frames import BEGINNING, Complete, Error, Path, Position, Sealed, Start, is_terminal
 from tokenstream.replay import HEARTBEAT_SECONDS, POLL_SECONDS, Replayer, TimeUp
-from tokenstream.session import LEASE_SECONDS, NewSession
+from tokenstream.session import LEASE_SECONDS, NewSession, Recipient
 from tokenstream.sessions import Sessions, SessionsUnavailable
 
 OWNER = "user"
@@ -182,8 +183,9 @@ def test_a_client_of_an_old_attempt_gets_the_new_one_from_its_start(table: Table
 # A session whose worker is gone
 
 
-def test_an_answer_that_its_worker_left_ends_with_one_error_and_is_failed(table: Table) -> None:
-    story = Story(table)
+@pytest.mark.parametrize("path", ["url", "rest", "websocket"])
+def test_an_answer_that_its_worker_left_ends_with_one_error_and_is_failed(table: Table, path: Path) -> None:
+    story = Story(table, path=path)
     left = [story.frames.start(), story.frames.token("a")]
     story.store(*left)
     story.then(story.worker_dies)
@@ -249,6 +251,59 @@ def test_a_session_that_has_a_recovery_is_left_to_it(table: Table) -> None:
     received = story.follow()
     assert [type(sealed.frame) for sealed in received] == [Start, Complete]
     assert {sealed.frame.attempt for sealed in received} == {2}
+
+
+# A session that waits for its worker
+
+
+def accepted(story: Story) -> None:
+    """Make the story's session one of the WebSocket path's that no worker has come to yet."""
+    new = NewSession(str(uuid4()), OWNER, "websocket", "direct", MODEL, b"{}")
+    story.sessions.accept(new, Recipient("connection", BEGINNING, "ticket"), story.clock())
+    story.session_id = new.session_id
+
+
+def test_a_session_that_has_not_begun_is_waited_for_and_not_ended(table: Table) -> None:
+    story = Story(table)
+    accepted(story)
+    answer: list[Sealed] = []
+
+    def begin() -> None:
+        story.next_attempt()
+        answer.append(story.frames.start())
+        story.store(*answer)
+
+    story.then(story.worker_dies, begin, lambda: answer.append(story.complete()))
+    assert story.follow() == answer
+    assert [sealed.frame.position for sealed in answer] == [(1, 1), (1, 2)]
+
+
+def test_a_session_that_was_given_up_before_it_began_is_told_so(table: Table) -> None:
+    story = Story(table)
+    accepted(story)
+    told: list[Sealed] = []
+
+    def give_up() -> None:
+        claim = story.sessions.claim(story.session_id, "front door", story.clock())
+        session = story.sessions.get(story.session_id, OWNER)
+        told.extend(end(story.sessions, claim, session, Internal(), story.clock()))
+
+    story.then(give_up)
+    assert story.follow() == told
+    assert [type(sealed.frame) for sealed in told] == [Start, Error]
+
+
+def test_a_session_that_expires_while_it_is_followed_is_not_found_any_more(table: Table) -> None:
+    story = Story(table)
+    story.store(story.frames.start())
+
+    def expire() -> None:
+        key = {"sessionId": {"S": story.session_id}, "item": {"S": "session"}}
+        table.delete_item(TableName=TABLE, Key=key)
+
+    story.then(expire)
+    with pytest.raises(NotFound):
+        story.follow()
 
 
 # Silence, time, refusals

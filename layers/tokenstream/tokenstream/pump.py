@@ -69,8 +69,8 @@ class Pump:
     """Moves one attempt. Times are seconds of `clock`, `deadline` is the moment at which the stream has to end.
 
     A `recoverable` attempt that a passing fault of the model's has hit is given up without a terminal frame: another
-    one follows. `rejoin` is called, by the thread that sends, when the client waits on another connection: it sends
-    there what was missed, and raises `ClientGone` as the sink does.
+    one follows. `rejoin` is called, by the thread that sends, when the client waits on another connection, and may be
+    when nothing has changed: it sends there what was missed, and raises `ClientGone` while the client is gone.
     """
 
     def __init__(

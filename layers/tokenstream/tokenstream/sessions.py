@@ -72,7 +72,7 @@ class Sessions:
         )
         return claim
 
-    def accept(self, new: NewSession, recipient: Recipient, now: float) -> None:
+    def accept(self, new: NewSession, recipient: Recipient | None, now: float) -> None:
         """Create a session for a worker to come; raises `Conflict` if the id was used before."""
         self._create(
             new,
@@ -81,7 +81,7 @@ class Sessions:
                 "status": {"S": "accepted"},
                 "attempt": {"N": "0"},
                 "leaseUntil": {"N": "0"},
-                "recipient": _recipient_item(recipient),
+                **({"recipient": _recipient_item(recipient)} if recipient else {}),
             },
         )
 

@@ -105,6 +105,9 @@ class SignedConnection:
         if self.aborted:
             self.close()
             raise Aborted
+        if not data:
+            # http.client leaves a response of known length open behind its last byte: that would cost the connection.
+            self._response.close()
         return data
 
     def abort(self) -> None:

@@ -1,12 +1,12 @@
 """Frames to a WebSocket connection, one a message."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tokenstream.frames import Sealed, encode_heartbeat
 from tokenstream.post_to_connection import MAX_MESSAGE_BYTES
 from tokenstream.sinks import ClientGone, DeliveryFailed
+from tokenstream.sinks.backlog import Backlog
 
 
 class Post(Protocol):
@@ -20,26 +20,24 @@ class Post(Protocol):
 class WebSocketSink:
     """Sends to one connection at a time. `post` takes its id and a message, and raises as `PostToConnection` does.
 
-    While the way fails, each call makes one try, so that it is no longer busy than it has to be.
-
-    What could not be delivered waits here and leaves first with the next call; once the connection is closed, nothing
-    does: the frames are stored, and a client that comes back on another one asks for them.
+    Once the connection is closed nothing waits for it any more: the frames are stored, and a client that comes back on
+    another one asks for them.
     """
 
     max_frame_bytes = MAX_MESSAGE_BYTES
 
     def __init__(self, post: Post, connection_id: str) -> None:
-        self._post = post
         self._connection_id = connection_id
         self._gone = False
-        self._failing = False
-        self._waiting: deque[bytes] = deque()
+        self._backlog: Backlog[bytes] = Backlog(
+            lambda message, patient: post(self._connection_id, message, patient=patient)
+        )
 
     def move(self, connection_id: str) -> None:
         """Send to another connection from now on; what waits for the old one is forgotten."""
         self._connection_id = connection_id
         self._gone = False
-        self._waiting.clear()
+        self._backlog.clear()
 
     def send(self, frames: Sequence[Sealed]) -> None:
         """Send frames; raises `ClientGone`."""
@@ -48,21 +46,16 @@ class WebSocketSink:
     def heartbeat(self, session_id: str) -> None:
         """Send a heartbeat; raises as `send` does."""
         # Behind frames that wait it would say nothing new.
-        self._deliver([] if self._waiting else [encode_heartbeat(session_id)])
+        self._deliver([] if self._backlog else [encode_heartbeat(session_id)])
 
     def _deliver(self, messages: Iterable[bytes]) -> None:
         if self._gone:
             raise ClientGone
-        self._waiting.extend(messages)
         try:
-            while self._waiting:
-                self._post(self._connection_id, self._waiting[0], patient=not self._failing)
-                self._failing = False
-                self._waiting.popleft()
+            self._backlog.deliver(messages)
         except DeliveryFailed:
-            self._failing = True
             raise
         except ClientGone:
             self._gone = True
-            self._waiting.clear()
+            self._backlog.clear()
             raise
