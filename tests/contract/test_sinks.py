@@ -8,7 +8,8 @@ from msgspec.json import decode
 
 from tests.contract.sinks import FrameSinkContract, SinkContract
 from tests.fakes.connections_api import ConnectionsApi, connections_api
-from tokenstream.post_to_connection import TIMEOUT_SECONDS, PostToConnection
+from tests.fakes.observed import PATIENCE_SECONDS
+from tokenstream.post_to_connection import PostToConnection
 from tokenstream.runtime import ResponseStartedError, RuntimeApiError, StreamClosedError
 from tokenstream.signing import SignedConnection
 from tokenstream.sinks.http import Body, EventStream, Format, HttpSink, JsonLines, PlainText
@@ -148,7 +149,7 @@ class TestWebSocketSink(FrameSinkContract):
         with connections_api() as api:
 
             def connect() -> SignedConnection:
-                return SignedConnection(api.url, "execute-api", "us-east-1", credentials, read_timeout=TIMEOUT_SECONDS)
+                return SignedConnection(api.url, "execute-api", "us-east-1", credentials, read_timeout=PATIENCE_SECONDS)
 
             with closing(PostToConnection(connect, api.url, clock=monotonic, wait=sleep)) as post:
                 yield WebSocketClient(api, post)

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.function_module import Context
 from tests.integration.scripted_endpoint import (
-    PATIENCE_SECONDS,
     streamed,
 )
 from tests.integration.websocket_functions import (

@@ -5,9 +5,9 @@ import pytest
 
 from tests.fakes.connections_api import FORBIDDEN
 from tests.fakes.log_lines import log_lines
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.function_module import Context
 from tests.integration.scripted_endpoint import (
-    PATIENCE_SECONDS,
     refused,
     streamed,
 )

@@ -6,9 +6,9 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import Attempt
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.function_module import Context
 from tests.integration.scripted_endpoint import (
-    PATIENCE_SECONDS,
     streamed,
 )
 from tests.integration.websocket_functions import (

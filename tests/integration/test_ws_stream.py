@@ -8,9 +8,9 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections_api import BROKEN, FORBIDDEN, LOST_ANSWER, THROTTLED
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.function_module import Context
 from tests.integration.scripted_endpoint import (
-    PATIENCE_SECONDS,
     Exchange,
     refused,
     streamed,

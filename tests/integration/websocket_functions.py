@@ -19,11 +19,12 @@ from uuid import uuid4
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tests.fakes.connections_api import ConnectionsApi, connections_api
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import CONNECTIONS, TABLE, Table, connections_table, sessions_table
 from tests.function_module import Context, load_function
-from tests.integration.scripted_endpoint import PATIENCE_SECONDS, Endpoint, Exchange, Script, scripted_endpoint
+from tests.integration.scripted_endpoint import Endpoint, Exchange, Script, scripted_endpoint
 from tests.unit.bedrock_messages import anthropic_answer, chunk
-from tokenstream import wiring
+from tokenstream import post_to_connection, wiring
 from tokenstream.pump import Pump
 from tokenstream.session import Claim, NewSession
 from tokenstream.sessions import Sessions
@@ -269,6 +270,9 @@ def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
             stack.enter_context(
                 patch.dict(Pump.__init__.__kwdefaults__, {"look_every": 0.01, "disconnect_grace": grace})
             )
+            # However slow the machine is, no message is given up for it.
+            stack.enter_context(patch.object(post_to_connection, "BUDGET_SECONDS", PATIENCE_SECONDS))
+            stack.enter_context(patch.object(wiring, "POST_TO_CONNECTION_TIMEOUT_SECONDS", PATIENCE_SECONDS))
             api = stack.enter_context(connections_api())
             model = stack.enter_context(scripted_endpoint(*scripts))
             variables = {

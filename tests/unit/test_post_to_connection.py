@@ -25,8 +25,10 @@ from tests.fakes.connections_api import (
     Fault,
     connections_api,
 )
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.integration.scripted_endpoint import Exchange, Received, refused, scripted_endpoint
-from tokenstream.post_to_connection import BUDGET_SECONDS, TIMEOUT_SECONDS, PostToConnection
+from tokenstream.post_to_connection import TIMEOUT_SECONDS, PostToConnection
+from tokenstream.retries import BUDGET_SECONDS
 from tokenstream.signing import SignedConnection
 from tokenstream.sinks import ClientGone, DeliveryFailed
 
@@ -40,7 +42,7 @@ MESSAGE = '{"type":"token","token":"é 👋"}'.encode()
 class Posting:
     """The way to the clients of a stage, on a clock that moves while it waits."""
 
-    def __init__(self, endpoint: str, *, jitter: float = 1.0, read_timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, endpoint: str, *, jitter: float = 1.0, read_timeout: float = PATIENCE_SECONDS) -> None:
         self.clock = FakeClock()
         self.waits: list[float] = []
         credentials = Credentials("AKIDEXAMPLE", SECRET, "session-token")

@@ -2,7 +2,6 @@
 
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tests.local.stack_process import eventually
 from tests.unit.client.calls import Call
 from tests.unit.client.fake_stack import (
     FakeStack,
@@ -112,7 +112,8 @@ def test_a_conversation_at_a_real_terminal(path: PathName, tmp_path: Path) -> No
     with command(stack, tmp_path, "--path", path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         read_until(ours, b"> ")
-        interrupt_until(process, ours, b"/quit leaves.")
+        interrupt_at_the_prompt(process)
+        read_until(ours, b"/quit leaves.")
         read_until(ours, b"> ")
         os.write(ours, b"one\n")
         read_until(ours, b"Hello")
@@ -132,13 +133,10 @@ def read_until(terminal: int, expected: bytes) -> None:
         shown += os.read(terminal, 1)
 
 
-def interrupt_until(process: subprocess.Popen[bytes], terminal: int, expected: bytes) -> None:
-    """Press Ctrl-C, again if need be: readline doesn't notice it between writing its prompt and waiting for a key."""
-    shown = b""
-    while expected not in shown:
-        process.send_signal(signal.SIGINT)
-        while expected not in shown and select.select([terminal], [], [], 2)[0]:
-            shown += os.read(terminal, 1)
+def interrupt_at_the_prompt(process: subprocess.Popen[bytes]) -> None:
+    """Press Ctrl-C; readline doesn't notice it between writing its prompt and waiting for a key."""
+    eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S")
+    process.send_signal(signal.SIGINT)
 
 
 def test_help_waits_for_no_network_library() -> None:

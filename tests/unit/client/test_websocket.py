@@ -42,7 +42,7 @@ async def client_of(
     loop.set_exception_handler(lambda _loop, context: amiss.append(context))
     async with Client(endpoints, path="websocket", token=token, retry=retry) as client:
         yield client
-    assert asyncio.all_tasks() <= before
+    await until(lambda: asyncio.all_tasks() <= before)
     gc.collect()
     assert amiss == []
 
@@ -462,7 +462,7 @@ async def test_closing_the_client_in_the_midst_of_connecting_ends_the_attempt_an
         address = f"http://127.0.0.1:{mute.getsockname()[1]}"
         async with client_of(endpoints_of(address)) as client:
             waiting = asyncio.create_task(client._transport.cancel("s"))
-            await until(lambda: client._transport._opening is not None)  # type: ignore[attr-defined]
+            await until(lambda: client._transport._opening._attempt is not None)  # type: ignore[attr-defined]
         with pytest.raises(ConnectionFailed, match="closed"):
             await waiting
         with pytest.raises(RuntimeError, match="closed"):

@@ -284,6 +284,20 @@ def test_what_is_no_message_at_all_ends_every_stream_as_a_protocol_error(text: s
 
 
 @in_virtual_time
+async def test_a_resume_that_failed_after_all_is_told_to_its_stream_at_once() -> None:
+    async with connected() as (network, connection):
+        with connection.listen("a") as messages:
+            await connection.request({"action": "resume", "sessionId": "a"})
+            error = {"code": "internal", "message": "Something went wrong.", "retryable": True}
+            network.arrives({"type": "rejected", "requestId": "1", "sessionId": "a", "error": error})
+            failure = await outcome(anext(messages))
+            assert isinstance(failure, RequestRejected)
+            assert (failure.code, failure.retryable) == ("internal", True)
+            # The connection itself has nothing to do with it.
+            await connection.request({"action": "resume", "sessionId": "a"})
+
+
+@in_virtual_time
 async def test_replies_find_their_requests_in_any_order() -> None:
     async with connected() as (network, connection):
         network.answer = nothing

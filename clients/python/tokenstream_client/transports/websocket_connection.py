@@ -186,20 +186,28 @@ class WebSocketConnection:
                 detail = parse_error(message.get("error")) or ErrorDetail(
                     "internal", "The server rejected the request."
                 )
-                self._reply(message, rejection_of(detail))
+                if not self._reply(message, rejection_of(detail)):
+                    # What was accepted could not be begun after all.
+                    self._hand_out(session_id, rejection_of(detail))
             case str() if isinstance(session_id, str):
-                for listener in self._listeners.get(session_id, ()):
-                    listener.put(message)
+                self._hand_out(session_id, message)
             case None if "message" in message:
                 self._settle(partial(gateway_failure, message, waiting=len(self._replies)))
             case _:  # of a later version
                 pass
 
-    def _reply(self, message: Message, failure: ClientError | None) -> None:
+    def _hand_out(self, session_id: object, message: Message | ClientError) -> None:
+        for listener in self._listeners.get(session_id, ()) if isinstance(session_id, str) else ():
+            listener.put(message)
+
+    def _reply(self, message: Message, failure: ClientError | None) -> bool:
+        """Give a request its reply; False if none waits for it."""
         request_id = message.get("requestId")
         reply = self._replies.get(request_id) if isinstance(request_id, str) else None
-        if reply is not None and not reply.done():
-            reply.set_result(failure)
+        if reply is None or reply.done():
+            return False
+        reply.set_result(failure)
+        return True
 
     def _settle(self, failure: Callable[[], ClientError]) -> None:
         for reply in self._replies.values():
