@@ -25,7 +25,7 @@ test: install ## run every test that needs no AWS account and no Docker. ARGS="-
 	@echo "== tests"
 	@$(bin)/python -m pytest $(ARGS)
 
-check: install ## format, lint, types, templates, schema
+check: install graphql/node_modules/installed ## format, lint, types, templates, resolvers, schema
 	@echo "== ruff: format"
 	@$(bin)/ruff format --check --quiet .
 	@echo "== ruff: lint"
@@ -40,6 +40,8 @@ check: install ## format, lint, types, templates, schema
 	@$(bin)/cfn-lint --append-rules cfn_lint_serverless.rules
 	@echo "== sam validate: template.yaml"
 	@sam validate --lint >/dev/null
+	@echo "== eslint and types: graphql"
+	@cd graphql && node_modules/.bin/eslint --max-warnings 0 . && node_modules/.bin/tsc
 	@echo "== docs/frames.schema.json"
 	@PYTHONPATH=layers/tokenstream $(bin)/python -m tokenstream.schema --check docs/frames.schema.json
 
@@ -88,13 +90,21 @@ endef
 	$(call environment,.tools/ministack,requirements/ministack.txt)
 	@touch $@
 
+# What checks the resolvers; running them needs Node alone.
+graphql/node_modules/installed: graphql/package-lock.json graphql/.npmrc
+	@echo "== installing graphql/node_modules"
+	@cd graphql && npm ci --loglevel=error >/dev/null
+	@touch $@
+
 lock: .tools/uv/installed ## resolve the requirement files anew, with hashes
 	@for file in requirements/{uv,dev,sam,ministack} layers/tokenstream/requirements; do \
 	  echo "== locking $$file"; \
 	  $(uv) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" $$file.in -o $$file.txt || exit 1; \
 	done
+	@echo "== locking graphql/package-lock.json"
+	@cd graphql && npm update --loglevel=error --package-lock-only >/dev/null
 
 clean: ## remove everything that was installed or built
-	rm -rf .venv .tools .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf graphql/node_modules .venv .tools .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
