@@ -20,6 +20,7 @@ class FakeKeeper(Observed):
         self.settle_fails: Exception | None = None
         self.kept: list[Sealed] = []
         self.settled: list[tuple[Status, Sealed]] = []
+        self.releases = True
         self.released = False
         self._looks = 0
 
@@ -41,8 +42,9 @@ class FakeKeeper(Observed):
         self.settled.append((status, terminal))
         return self.settles
 
-    def release(self) -> None:
+    def release(self) -> bool:
         self.released = True
+        return self.releases
 
     def wait_for_looks(self) -> None:
         """Wait until at least one look has begun and ended since the call."""

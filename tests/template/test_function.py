@@ -60,6 +60,9 @@ def fresh_session() -> Iterator[None]:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_starts_with_what_the_template_sets_and_reads_all_of_it(function: str) -> None:
     variables = stack(GuardrailId="abc123", GuardrailVersion="1").environment(function)
+    # On paper a resource's attribute is its name.
+    if "GRAPHQL_ENDPOINT" in variables:
+        variables["GRAPHQL_ENDPOINT"] = "https://api.appsync-api.us-east-1.amazonaws.com/graphql"
     own = {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
     environment = Recording({**variables, **own})
     with patch("os.environ", environment):

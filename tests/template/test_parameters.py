@@ -11,6 +11,8 @@ OUTPUTS = {
     "FunctionUrl",
     "RestUrl",
     "WebSocketUrl",
+    "GraphQLUrl",
+    "GraphQLRealtimeUrl",
     "UserPoolId",
     "UserPoolClientId",
     "SessionsTableName",

@@ -8,7 +8,8 @@ import pytest
 from tests.template.transformed import REGION, stack
 
 ROLES = [logical_id for logical_id, _ in stack().of_type("AWS::IAM::Role")]
-GENERATING = ["HttpStreamFunctionRole", "WsStreamFunctionRole"]
+FUNCTION_ROLES = [f"{logical_id}Role" for logical_id, _ in stack().of_type("AWS::Lambda::Function")]
+GENERATING = ["HttpStreamFunctionRole", "WsStreamFunctionRole", "AppSyncProcessFunctionRole"]
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 NOVA = "amazon.nova-2-lite-v1:0"
 PROFILE = f"arn:aws:bedrock:{REGION}:123456789012:inference-profile/global.{HAIKU}"
@@ -71,6 +72,9 @@ def allowed_on(role: str, resource: str) -> set[str]:
         ("WsMessageFunctionRole", {"GetItem", "PutItem", "UpdateItem"}, {"UpdateItem"}),
         ("WsStreamFunctionRole", {"GetItem", "PutItem", "UpdateItem", "Query"}, set()),
         ("WsFailedFunctionRole", {"GetItem", "PutItem", "UpdateItem"}, set()),
+        ("AppSyncStartFunctionRole", {"PutItem", "UpdateItem"}, set()),
+        ("AppSyncProcessFunctionRole", {"GetItem", "PutItem", "UpdateItem", "Query"}, set()),
+        ("AppSyncFailedFunctionRole", {"GetItem", "PutItem", "UpdateItem"}, set()),
     ],
 )
 def test_a_function_may_do_just_what_it_does_with_the_tables(
@@ -152,7 +156,7 @@ def test_the_guardrail_alone_may_be_applied_and_only_where_there_is_one() -> Non
     assert guardrails(GuardrailId="abc123", GuardrailVersion="1") == [guardrail] * len(GENERATING)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", FUNCTION_ROLES)
 def test_traces_may_be_written_only_when_tracing_is_on(role: str) -> None:
     def managed_by_aws(tracing: str) -> set[str]:
         arns: list[str] = stack(Tracing=tracing).properties(role)["ManagedPolicyArns"]
@@ -187,7 +191,10 @@ def test_a_route_may_call_its_function_and_no_other_may() -> None:
     assert called_by_api_gateway("WsAuthorizeFunction") == {"WebSocketApi/authorizers/*"}
 
 
-@pytest.mark.parametrize("function", ["WsStreamFunction", "WsFailedFunction"])
+@pytest.mark.parametrize(
+    "function",
+    ["WsStreamFunction", "WsFailedFunction", "AppSyncStartFunction", "AppSyncProcessFunction", "AppSyncFailedFunction"],
+)
 def test_nothing_but_the_stack_itself_starts_a_generation(function: str) -> None:
     assert not [
         permission
@@ -208,7 +215,9 @@ def test_each_function_may_invoke_the_next_one_and_no_other() -> None:
     assert invokes("WsMessageFunctionRole") == ["WsStreamFunction.Arn"]
     # The failure destination is called with the role of the function that has failed.
     assert invokes("WsStreamFunctionRole") == ["WsFailedFunction.Arn"]
-    assert all(not invokes(role) for role in ROLES if role not in {"WsMessageFunctionRole", "WsStreamFunctionRole"})
+    assert invokes("GraphQLStartRole") == ["AppSyncStartFunction.Arn"]
+    invoking = {"WsMessageFunctionRole", "WsStreamFunctionRole", "GraphQLStartRole"}
+    assert all(not invokes(role) for role in ROLES if role not in invoking)
 
 
 def test_connections_may_be_written_to_by_those_that_answer_on_this_stage_alone() -> None:

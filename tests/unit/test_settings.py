@@ -1,17 +1,20 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from tokenstream.settings import (
     BedrockRuntime,
     ConnectionStore,
+    GraphQLApi,
     Guardrail,
     ModelLimits,
+    PromptQueue,
     SessionStore,
     SettingsError,
     UserPool,
     WebSocketApi,
     allowed_origins,
+    prompt_max_receives,
     stream_function,
     tracing,
 )
@@ -32,15 +35,28 @@ ENVIRONMENT = {
     "CONNECTIONS_TABLE": "connections",
     "WEBSOCKET_ENDPOINT": "https://api.execute-api.eu-west-1.amazonaws.com/dev",
     "STREAM_FUNCTION": "stack-ws-stream",
+    "GRAPHQL_ENDPOINT": "https://api.appsync-api.eu-west-1.amazonaws.com/graphql",
+    "PROMPT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/prompts",
+    "PROMPT_MAX_RECEIVES": "3",
 }
 REQUIRED = sorted(set(ENVIRONMENT) - {"GUARDRAIL_ID", "GUARDRAIL_VERSION"})
 
 
 def read_all(environment: Mapping[str, str]) -> None:
-    for part in (UserPool, SessionStore, ModelLimits, BedrockRuntime, ConnectionStore, WebSocketApi):
+    for part in (
+        UserPool,
+        SessionStore,
+        ModelLimits,
+        BedrockRuntime,
+        ConnectionStore,
+        WebSocketApi,
+        GraphQLApi,
+        PromptQueue,
+    ):
         part.from_environment(environment)
     allowed_origins(environment)
     stream_function(environment)
+    prompt_max_receives(environment)
 
 
 def test_the_templates_environment_is_read() -> None:
@@ -63,6 +79,13 @@ def test_the_templates_environment_is_read() -> None:
     )
     assert allowed_origins(ENVIRONMENT) == ("https://a.example", "https://b.example")
     assert stream_function(ENVIRONMENT) == "stack-ws-stream"
+    assert GraphQLApi.from_environment(ENVIRONMENT) == GraphQLApi(
+        region="eu-west-1", endpoint="https://api.appsync-api.eu-west-1.amazonaws.com/graphql"
+    )
+    assert PromptQueue.from_environment(ENVIRONMENT) == PromptQueue(
+        region="eu-west-1", url="https://sqs.eu-west-1.amazonaws.com/123456789012/prompts"
+    )
+    assert prompt_max_receives(ENVIRONMENT) == 3
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -97,6 +120,8 @@ def test_a_function_needs_no_variables_of_parts_that_it_has_not() -> None:
         ("SESSION_TTL_SECONDS", "1h"),
         ("BEDROCK_API", "Auto"),
         ("BEDROCK_API", "messages"),
+        ("PROMPT_MAX_RECEIVES", "0"),
+        ("PROMPT_MAX_RECEIVES", "thrice"),
         ("STORE_ANSWERS", "yes"),
         ("STORE_ANSWERS", "True"),
     ],
@@ -167,3 +192,27 @@ def test_connections_are_written_to_where_their_own_variable_says_and_no_other()
     template = ENVIRONMENT["WEBSOCKET_ENDPOINT"]
     assert WebSocketApi.from_environment(ENVIRONMENT | general).endpoint == template
     assert WebSocketApi.from_environment(ENVIRONMENT | general | own).endpoint == "http://127.0.0.1:1/dev"
+
+
+def test_frames_are_published_where_the_template_says_whatever_moves_the_services() -> None:
+    """An API has a host of its own; the edge is none of the SDK's endpoints."""
+    moved = ENVIRONMENT | {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "AWS_ENDPOINT_URL_APPSYNC": "http://127.0.0.1:1",
+    }
+    assert GraphQLApi.from_environment(moved).endpoint == ENVIRONMENT["GRAPHQL_ENDPOINT"]
+    assert PromptQueue.from_environment(moved).url == ENVIRONMENT["PROMPT_QUEUE_URL"]
+
+
+@pytest.mark.parametrize(
+    ("read", "needed"),
+    [
+        (GraphQLApi.from_environment, "GRAPHQL_ENDPOINT"),
+        (PromptQueue.from_environment, "PROMPT_QUEUE_URL"),
+        (prompt_max_receives, "PROMPT_MAX_RECEIVES"),
+    ],
+)
+def test_a_function_of_the_queues_needs_no_other_variables(
+    read: Callable[[Mapping[str, str]], object], needed: str
+) -> None:
+    assert read({"AWS_REGION": "eu-west-1", needed: ENVIRONMENT[needed]})

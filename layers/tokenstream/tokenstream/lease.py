@@ -103,15 +103,17 @@ class Lease:
             return self._clock() < self._held_until
         return True
 
-    def release(self) -> None:
-        """Leave the session to another attempt."""
+    def release(self) -> bool:
+        """Leave the session to another attempt; False if it isn't ours any more, or the table doesn't answer."""
         try:
             self._sessions.release(self._claim)
         except LeaseLost:
-            pass
+            return False
         except SessionsUnavailable:
             # The lease runs out by itself.
             _logger.exception("session not released", extra={"session_id": self._claim.session_id})
+            return False
+        return True
 
     def _renewed(self, now: float) -> Instructions:
         if now < self._renew_at:

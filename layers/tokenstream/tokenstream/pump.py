@@ -34,7 +34,9 @@ class Ending(Enum):
 
     TERMINAL = "terminal"
     GIVEN_UP = "given_up"
+    """The session is open to the next attempt."""
     LOST = "lost"
+    """The session is another worker's, has ended, or is open once the lease has run out: nobody here can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class Keeper(Protocol):
         """End the session; False if it isn't ours any more."""
         ...
 
-    def release(self) -> None:
-        """Leave the session to another attempt."""
+    def release(self) -> bool:
+        """Leave the session to another attempt; False if that is not known to have worked."""
         ...
 
 
@@ -221,10 +223,8 @@ class Pump:
 
     def _settle(self) -> Outcome:
         if self._relay.state is State.ABANDONED:
-            if self._lost:
-                return Outcome(Ending.LOST)
-            self._keeper.release()
-            return Outcome(Ending.GIVEN_UP)
+            released = not self._lost and self._keeper.release()
+            return Outcome(Ending.GIVEN_UP if released else Ending.LOST)
         # Where no token came, `start` leaves together with the end: a sink may still turn the two into a rejection.
         unsent = self._relay.take()
         sealed = self._relay.take_terminal()

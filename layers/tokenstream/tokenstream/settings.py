@@ -140,6 +140,39 @@ class WebSocketApi:
         return cls(region=read.region, endpoint=override or read.text("WEBSOCKET_ENDPOINT"))
 
 
+@dataclass(frozen=True, slots=True)
+class GraphQLApi:
+    """The API that frames are published to: `https://<host>/graphql`."""
+
+    region: str
+    endpoint: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(region=read.region, endpoint=read.text("GRAPHQL_ENDPOINT"))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptQueue:
+    """The queue in front of the model."""
+
+    region: str
+    url: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(region=read.region, url=read.text("PROMPT_QUEUE_URL"))
+
+
+def prompt_max_receives(environment: Mapping[str, str]) -> int:
+    """Read how often a prompt is delivered before it counts as dead; raises `SettingsError`."""
+    return _Reader(environment).positive("PROMPT_MAX_RECEIVES")
+
+
 def allowed_origins(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Read whose web pages may call; raises `SettingsError`."""
     return _Reader(environment).items("ALLOWED_ORIGINS")

@@ -16,6 +16,9 @@ from tokenstream.auth import TokenVerifier
 from tokenstream.connections import Connections
 from tokenstream.post_to_connection import TIMEOUT_SECONDS as POST_TO_CONNECTION_TIMEOUT_SECONDS
 from tokenstream.post_to_connection import PostToConnection
+from tokenstream.prompt_queue import PromptQueue
+from tokenstream.publish_token import TIMEOUT_SECONDS as PUBLISH_TOKEN_TIMEOUT_SECONDS
+from tokenstream.publish_token import PublishToken
 from tokenstream.sessions import Sessions
 from tokenstream.signing import SignedConnection
 from tokenstream.sources.bedrock import Bedrock
@@ -72,6 +75,23 @@ def post_to_connection(api: settings.WebSocketApi) -> PostToConnection:
         )
 
     return PostToConnection(connect, api.endpoint, clock=monotonic, wait=sleep)
+
+
+def publish_token(api: settings.GraphQLApi) -> PublishToken:
+    """Return the way to the subscribers of the AppSync API."""
+    credentials = _credentials()
+
+    def connect() -> SignedConnection:
+        return SignedConnection(
+            api.endpoint, "appsync", api.region, credentials, read_timeout=PUBLISH_TOKEN_TIMEOUT_SECONDS
+        )
+
+    return PublishToken(connect, api.endpoint, clock=monotonic, wait=sleep)
+
+
+def prompt_queue(queue: settings.PromptQueue) -> PromptQueue:
+    """Return the queue in front of the model."""
+    return PromptQueue(_aws().create_client("sqs", region_name=queue.region, config=_QUICK), queue.url)
 
 
 def functions(region: str) -> Any:

@@ -1,0 +1,36 @@
+"""Frames to the subscribers of an AppSync API, one a mutation."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tokenstream.frames import Sealed
+from tokenstream.sinks.backlog import Backlog
+
+MAX_FRAME_BYTES = 64 * 1024
+"""A subscriber's message may have 240 KB, and has the text twice: as a field, and in the frame, which as a JSON string
+within JSON takes up to twice its bytes."""
+
+
+class Publish(Protocol):
+    """`tokenstream.publish_token.PublishToken`."""
+
+    def __call__(self, owner: str, sealed: Sealed, *, patient: bool = True) -> None:
+        """Publish a frame."""
+        ...
+
+
+class AppSyncSink:
+    """Publishes for one user. Nobody tells whether somebody listens: `ClientGone` comes as `DeliveryFailed` alone."""
+
+    max_frame_bytes = MAX_FRAME_BYTES
+
+    def __init__(self, publish: Publish, owner: str) -> None:
+        self._backlog: Backlog[Sealed] = Backlog(lambda frame, patient: publish(owner, frame, patient=patient))
+
+    def send(self, frames: Sequence[Sealed]) -> None:
+        """Publish frames; raises `DeliveryFailed`."""
+        self._backlog.deliver(frames)
+
+    def heartbeat(self, session_id: str) -> None:  # noqa: ARG002 - the interface's
+        """Publish what waits; raises as `send` does. AppSync keeps its connections open by itself."""
+        self._backlog.deliver([])
