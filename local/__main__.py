@@ -74,6 +74,7 @@ def _ready(endpoints: Endpoints, seconds: float) -> Iterator[str]:
         "url": endpoints.function_url,
         "rest": endpoints.rest_url,
         "websocket": endpoints.websocket_url,
+        "graphql": endpoints.graphql.url,
         "user": endpoints.user.username,
         "password": endpoints.user.password,
         "try": '.venv/bin/tokenstream chat "Hello"',

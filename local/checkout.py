@@ -49,6 +49,11 @@ class Checkout:
         return self.local / "endpoints.json"
 
     @property
+    def certificate_authority(self) -> Path:
+        """Whom a client has to trust that uses TLS."""
+        return self.local / "ca.pem"
+
+    @property
     def lock(self) -> Path:
         """Held while a stack runs."""
         return self.local / "run.lock"
@@ -75,6 +80,7 @@ class Checkout:
     def clean(self) -> None:
         """Remove what a run left that was killed, and create what this one writes to. Needs the lock."""
         self.endpoints.unlink(missing_ok=True)
+        self.certificate_authority.unlink(missing_ok=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.logs, self.sam, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,8 @@ _KEYS = {
     "FunctionUrl": "functionUrl",
     "RestUrl": "restUrl",
     "WebSocketUrl": "websocketUrl",
+    "GraphQLUrl": "graphqlUrl",
+    "GraphQLRealtimeUrl": "graphqlRealtimeUrl",
     "Region": "region",
     "UserPoolId": "userPoolId",
     "UserPoolClientId": "userPoolClientId",

@@ -9,6 +9,37 @@ from pathlib import Path
 from typing import Any
 
 from local.cloud.users import User
+from local.edge.appsync import MOUNT as GRAPHQL_MOUNT
+from local.edge.appsync import REALTIME_MOUNT
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLEndpoints:
+    """Where AppSync's front is, plainly and with TLS by the certificate in a file: most clients insist on it."""
+
+    plain: str
+    tls: str
+    ca_file: Path
+
+    @property
+    def url(self) -> str:
+        """For queries and mutations."""
+        return f"{self.plain}{GRAPHQL_MOUNT}"
+
+    @property
+    def realtime_url(self) -> str:
+        """For subscriptions."""
+        return f"{self.plain}{REALTIME_MOUNT}".replace("http", "ws", 1)
+
+    @property
+    def tls_url(self) -> str:
+        """For queries and mutations, with TLS."""
+        return f"{self.tls}{GRAPHQL_MOUNT}"
+
+    @property
+    def realtime_tls_url(self) -> str:
+        """For subscriptions, with TLS."""
+        return f"{self.tls}{REALTIME_MOUNT}".replace("http", "ws", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +49,7 @@ class Endpoints:
     function_url: str
     rest_url: str
     websocket_url: str
+    graphql: "GraphQLEndpoints"
     aws_endpoint_url: str
     bedrock_url: str | None
     region: str
@@ -33,6 +65,11 @@ class Endpoints:
             "functionUrl": self.function_url,
             "restUrl": self.rest_url,
             "websocketUrl": self.websocket_url,
+            "graphqlUrl": self.graphql.url,
+            "graphqlRealtimeUrl": self.graphql.realtime_url,
+            "graphqlTlsUrl": self.graphql.tls_url,
+            "graphqlRealtimeTlsUrl": self.graphql.realtime_tls_url,
+            "caFile": str(self.graphql.ca_file),
             "awsEndpointUrl": self.aws_endpoint_url,
             **({"bedrockUrl": self.bedrock_url} if self.bedrock_url else {}),
             "region": self.region,

@@ -19,16 +19,19 @@ from local.cloud.forwarding import forward
 from local.cloud.ministack import MiniStack, ministack
 from local.cloud.sam import STACK_NAME, Sam
 from local.cloud.users import OTHER_USERNAMES, USERNAME, User, create_user
+from local.edge.appsync import AppSyncFront
+from local.edge.appsync_api import read_appsync_api
 from local.edge.cuts import Cuts
 from local.edge.rest import RestApi
 from local.edge.rest_routes import read_rest_stage
 from local.edge.server import Edge
+from local.edge.tls import RunCertificate
 from local.edge.url import MOUNT as URL_MOUNT
 from local.edge.url import FunctionUrl
 from local.edge.websocket import WebSocketFront
 from local.edge.websocket_routes import WebSocketRoutes
 from local.edge.websocket_stage import read_websocket_stage
-from local.endpoints import Endpoints, published
+from local.endpoints import Endpoints, GraphQLEndpoints, published
 from local.errors import StackError
 from local.functions.config import FunctionConfig
 from local.functions.failure_record import with_failure_records
@@ -83,11 +86,17 @@ async def local_stack(
                 if bedrock_url
                 else real_bedrock(emulator.endpoint, user_aws, str(Path.home()), region)
             )
-            service, functions = await assembly.start_functions(
-                {**services, **connections_endpoint(emulator.endpoint, stack.output("WebSocketUrl"))}
-            )
-            routes = await assembly.take_over(service, functions)
+            deployed = await asyncio.to_thread(read_functions, aws, stack, checkout)
+            service = assembly.start_service(deployed)
             edge = await assembly.start_edge(service)
+            added = {
+                **services,
+                **connections_endpoint(emulator.endpoint, stack.output("WebSocketUrl")),
+                "GRAPHQL_ENDPOINT": edge.graphql.url,
+            }
+            functions = {name: function.with_environment(added) for name, function in deployed.items()}
+            await assembly.deploy(service, functions)
+            routes = await assembly.take_over(service, functions)
             websocket_url = await assembly.start_websocket(routes, edge.cuts)
         with terminal.step("creating users"):
             user, *others = await asyncio.to_thread(_create_users, aws, stack.output("UserPoolId"))
@@ -95,6 +104,7 @@ async def local_stack(
             function_url=edge.function_url,
             rest_url=edge.rest_url,
             websocket_url=websocket_url,
+            graphql=edge.graphql,
             aws_endpoint_url=emulator.endpoint,
             bedrock_url=bedrock_url,
             region=region,
@@ -114,6 +124,7 @@ class _HttpFronts:
 
     function_url: str
     rest_url: str
+    graphql: GraphQLEndpoints
     cuts: Cuts
 
 
@@ -145,19 +156,21 @@ class _Assembly:
     def _rejected(self, reason: str) -> None:
         self.terminal.warn(f"model: rejected a request: {reason}")
 
-    async def start_functions(self, added: Mapping[str, str]) -> tuple[LambdaService, dict[str, FunctionConfig]]:
-        """Run the functions as deployed, with this added to their environments; reload what changes."""
-        functions = await asyncio.to_thread(read_functions, self.aws, self.stack, self.checkout, added)
+    def start_service(self, functions: Mapping[str, FunctionConfig]) -> LambdaService:
+        """Make what runs these functions, once they are deployed to it."""
         names = {function.name: function.code.name for function in functions.values()}
         logs = FunctionLogs(self.checkout.logs, self.terminal, names)
         self.running.callback(logs.close)
         service = LambdaService(logs.write)
         self.running.push_async_callback(service.close)
+        return service
+
+    async def deploy(self, service: LambdaService, functions: Mapping[str, FunctionConfig]) -> None:
+        """Deploy the functions, and whichever changes, anew."""
         for function in functions.values():
             service.deploy(function)
         reloader = Reloader(self.checkout, functions.values(), service.deploy, self.terminal.say)
         await self.running.enter_async_context(_in_background(reloader.run()))
-        return service, functions
 
     async def take_over(self, service: LambdaService, functions: Mapping[str, FunctionConfig]) -> WebSocketRoutes:
         """Have the emulator's invocations run in the service; gives the part of them that is the WebSocket API's."""
@@ -174,7 +187,7 @@ class _Assembly:
         return routes
 
     async def start_edge(self, service: LambdaService) -> _HttpFronts:
-        """Put the function URL and the REST API in front of the streaming function."""
+        """Put the function URL and the REST API in front of the streaming function, and AppSync's front beside them."""
         function = self.stack.physical_ids[STREAMING_FUNCTION]
         url_config = await asyncio.to_thread(self.aws("lambda").get_function_url_config, FunctionName=function)
         api_id, stage_name = api_and_stage(self.stack.output("RestUrl"))
@@ -182,10 +195,20 @@ class _Assembly:
         edge = Edge(self.terminal.note)
         self.running.push_async_callback(edge.close)
         rest_api = RestApi(service, stage, edge.cuts)
+        graphql_api = next(self.stack.resources("AWS::AppSync::GraphQLApi")).physical_id
+        api, callers = await asyncio.to_thread(read_appsync_api, self.aws, graphql_api)
         address = await edge.start(
-            FunctionUrl(service, function, url_config, edge.cuts), rest_api, self.options.port or 0
+            FunctionUrl(service, function, url_config, edge.cuts),
+            rest_api,
+            AppSyncFront(api, callers, self.aws.endpoint, edge.cuts, log=self.terminal.note),
+            self.options.port or 0,
         )
-        return _HttpFronts(f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}", edge.cuts)
+        certificate = await asyncio.to_thread(RunCertificate)
+        with_tls = await edge.listen_with_tls(certificate.server_context())
+        ca_file = self.checkout.certificate_authority
+        self.running.enter_context(certificate.published(ca_file))
+        graphql = GraphQLEndpoints(address, with_tls, ca_file)
+        return _HttpFronts(f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}", graphql, edge.cuts)
 
     async def start_websocket(self, routes: WebSocketRoutes, cuts: Cuts) -> str:
         """Put the WebSocket front before the emulator's WebSocket API; gives its address."""

@@ -43,20 +43,16 @@ def create_artifacts_bucket(aws: AwsClients) -> None:
     aws("s3").create_bucket(Bucket=ARTIFACTS_BUCKET, **elsewhere)
 
 
-def read_functions(
-    aws: AwsClients, stack: DeployedStack, checkout: Checkout, endpoints: Mapping[str, str]
-) -> dict[str, FunctionConfig]:
-    """Read each function as deployed, by logical id, on its sources, with `endpoints` in its environment. Blocks."""
+def read_functions(aws: AwsClients, stack: DeployedStack, checkout: Checkout) -> dict[str, FunctionConfig]:
+    """Read each function as deployed, by logical id, on its sources. Blocks."""
     built = BuiltTemplate.read(checkout.built_template)
     return {
-        function.logical_id: _function(aws, function, built, checkout, endpoints)
+        function.logical_id: _function(aws, function, built, checkout)
         for function in stack.resources("AWS::Lambda::Function")
     }
 
 
-def _function(
-    aws: AwsClients, function: Resource, built: BuiltTemplate, checkout: Checkout, endpoints: Mapping[str, str]
-) -> FunctionConfig:
+def _function(aws: AwsClients, function: Resource, built: BuiltTemplate, checkout: Checkout) -> FunctionConfig:
     deployed = aws("lambda").get_function_configuration(FunctionName=function.physical_id)
     environment = deployed.get("Environment", {}).get("Variables", {})
     for variable, value in environment.items():
@@ -71,7 +67,6 @@ def _function(
         layer=built.folder(_LAYER, "ContentUri"),
         environment={
             **environment,
-            **endpoints,
             # Neither the sources nor the built layer change when they are run.
             "PYTHONPYCACHEPREFIX": str(checkout.local / "pycache"),
         },

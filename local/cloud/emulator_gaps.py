@@ -10,6 +10,8 @@ from typing import Any
 
 from local.cloud.clients import AwsClients
 from local.cloud.deployed_stack import DeployedStack, Resource
+from local.cloud.graphql_gaps import close_graphql_gaps
+from local.cloud.queue_gaps import close_queue_gaps
 from local.errors import StackError
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "x-amazon-apigateway-any-method"})
@@ -32,6 +34,8 @@ def close_gaps(aws: AwsClients, stack: DeployedStack) -> None:
         _check_routes(aws, stack, api)
     for config in stack.resources("AWS::Lambda::EventInvokeConfig"):
         _check_asynchronous_invocation(aws, stack, config)
+    close_queue_gaps(aws, stack)
+    close_graphql_gaps(aws, stack)
 
 
 def _require(what: str, wanted: Any, found: Any) -> None:

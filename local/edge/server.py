@@ -1,13 +1,15 @@
 """The edge: the HTTP fronts that AWS would be, on loopback, with nothing buffered and nothing compressed.
 
-Besides `/url` and `/rest/<stage>`: `GET /_control/health` and `POST /_control/cut` (`local.edge.cuts`).
+Besides `/url`, `/rest/<stage>` and `/graphql`: `GET /_control/health` and `POST /_control/cut` (`local.edge.cuts`).
 """
 
+import ssl
 from collections.abc import Callable
 
 from aiohttp import web
 
 from local.edge.access_log import access_logger
+from local.edge.appsync import AppSyncFront
 from local.edge.cuts import Cuts
 from local.edge.rest import MOUNT as REST_MOUNT
 from local.edge.rest import RestApi
@@ -26,7 +28,9 @@ class Edge:
         self._log = log
         self._runner: web.AppRunner | None = None
 
-    async def start(self, function_url: FunctionUrl, rest_api: RestApi, port: int = 0) -> str:
+    async def start(
+        self, function_url: FunctionUrl, rest_api: RestApi, appsync: AppSyncFront | None = None, port: int = 0
+    ) -> str:
         """Listen on this port, or a free one; returns `http://127.0.0.1:PORT`."""
         app = web.Application(middlewares=[loopback_only])
         app.router.add_get("/_control/health", self._health)
@@ -35,6 +39,8 @@ class Edge:
             app.router.add_route("*", mount, handler)
             app.router.add_route("*", mount + "/{path:.*}", handler)
         app.router.add_route("*", REST_MOUNT + "/{path:.*}", _forbidden)
+        if appsync is not None:
+            appsync.add_to(app)
         # A body that the client compressed goes to the function as it is.
         self._runner = web.AppRunner(
             app, access_log_class=access_logger(self._log), auto_decompress=False, shutdown_timeout=_SHUTDOWN_SECONDS
@@ -42,6 +48,12 @@ class Edge:
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, port).start()
         return f"http://{HOST}:{self._runner.addresses[0][1]}"
+
+    async def listen_with_tls(self, context: ssl.SSLContext, port: int = 0) -> str:
+        """Listen on another port as well, with TLS; returns `https://127.0.0.1:PORT`."""
+        assert self._runner is not None  # noqa: S101 - started before
+        await web.TCPSite(self._runner, HOST, port, ssl_context=context).start()
+        return f"https://{HOST}:{self._runner.addresses[1][1]}"
 
     async def close(self) -> None:
         """Cut what streams and stop listening."""

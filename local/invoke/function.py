@@ -73,6 +73,7 @@ class BuiltFunction:
             **region,
             "AWS_ENDPOINT_URL": _NOWHERE,
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": _NOWHERE,
+            "GRAPHQL_ENDPOINT": f"{_NOWHERE}/graphql",
         }
 
     def deployed_environment(self, endpoints: Mapping[str, str]) -> dict[str, str]:
@@ -91,6 +92,7 @@ class BuiltFunction:
             **variables,
             **emulated_services(endpoint, bedrock, region),
             **connections_endpoint(endpoint, stack.output("WebSocketUrl")),
+            "GRAPHQL_ENDPOINT": endpoints["graphqlUrl"],
         }
 
     def with_environment(self, environment: Mapping[str, str], architecture: str) -> "BuiltFunction":

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 _ROOT = Path(__file__).parents[2]
-_COPIED = ("local", "functions", "layers")
+_COPIED = ("local", "functions", "graphql", "layers")
 _LINKED = (".tools", ".venv")
 _START_SECONDS = 180.0
 
@@ -24,7 +24,7 @@ _START_SECONDS = 180.0
 def copy_checkout(target: Path) -> Path:
     """Make a copy that a stack can run in, with what is built already."""
     for folder in _COPIED:
-        shutil.copytree(_ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(_ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     shutil.copy(_ROOT / "template.yaml", target)
     for folder in _LINKED:
         (target / folder).symlink_to(_ROOT / folder)
@@ -150,6 +150,8 @@ class RunningStack:
         self.function_url: str = self.endpoints["functionUrl"]
         self.rest_url: str = self.endpoints["restUrl"]
         self.websocket_url: str = self.endpoints["websocketUrl"]
+        self.graphql_url: str = self.endpoints["graphqlUrl"]
+        self.graphql_realtime_url: str = self.endpoints["graphqlRealtimeUrl"]
         self.bedrock_url: str = self.endpoints["bedrockUrl"]
         self.edge_url = self.function_url.removesuffix("/url")
         self.token = self.sign_in(self.endpoints["username"], self.endpoints["password"])

@@ -13,6 +13,8 @@ OUTPUTS = {
     "FunctionUrl": "https://abc.lambda-url.eu-central-1.on.aws/",
     "RestUrl": "https://def.execute-api.eu-central-1.amazonaws.com/dev",
     "WebSocketUrl": "wss://ghi.execute-api.eu-central-1.amazonaws.com/dev",
+    "GraphQLUrl": "https://jkl.appsync-api.eu-central-1.amazonaws.com/graphql",
+    "GraphQLRealtimeUrl": "wss://jkl.appsync-realtime-api.eu-central-1.amazonaws.com/graphql",
     "Region": "eu-central-1",
     "UserPoolId": "eu-central-1_abc",
     "UserPoolClientId": "client",
@@ -43,6 +45,8 @@ def test_the_client_can_use_a_stack_on_aws(cloudformation: Any, aws: Stubber) ->
     aws.add_response("describe_stacks", answer(OUTPUTS), {"StackName": "tokenstream-dev"})
     found = deployed_endpoints(cloudformation, "tokenstream-dev")
     assert found["websocketUrl"] == OUTPUTS["WebSocketUrl"]
+    assert found["graphqlUrl"] == OUTPUTS["GraphQLUrl"]
+    assert found["graphqlRealtimeUrl"] == OUTPUTS["GraphQLRealtimeUrl"]
     endpoints = Endpoints.from_mapping(found)
     assert endpoints.function_url == "https://abc.lambda-url.eu-central-1.on.aws"
     assert endpoints.aws_endpoint_url is None
@@ -51,7 +55,7 @@ def test_the_client_can_use_a_stack_on_aws(cloudformation: Any, aws: Stubber) ->
 
 def test_another_projects_stack_is_refused(cloudformation: Any, aws: Stubber) -> None:
     aws.add_response("describe_stacks", answer({"Region": "eu-central-1"}))
-    with pytest.raises(StackError, match=r"has no output FunctionUrl, RestUrl, .*WebSocketUrl"):
+    with pytest.raises(StackError, match=r"has no output FunctionUrl, .*RestUrl, .*WebSocketUrl"):
         deployed_endpoints(cloudformation, "other")
 
 

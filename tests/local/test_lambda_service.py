@@ -77,7 +77,7 @@ async def until(condition: Callable[[], object], seconds: float = 30) -> None:
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it is being removed
         return False
 
 

@@ -20,7 +20,7 @@ from local.cloud.deployed_stack import DeployedStack
 from local.cloud.emulator_gaps import close_gaps
 from local.cloud.environment import connections_endpoint, emulated_services, isolate, real_bedrock, require_credentials
 from local.cloud.users import User
-from local.endpoints import Endpoints, published
+from local.endpoints import Endpoints, GraphQLEndpoints, published
 from local.errors import StackError
 from local.functions.config import FunctionConfig
 from local.functions.logs import FunctionLogs
@@ -199,6 +199,7 @@ def _endpoints(bedrock: str | None) -> Endpoints:
         function_url="http://e/url",
         rest_url="http://e/rest/dev",
         websocket_url="ws://w/dev",
+        graphql=GraphQLEndpoints("http://e", "https://e", Path("ca.pem")),
         aws_endpoint_url="http://a",
         bedrock_url=bedrock,
         region="us-east-1",

@@ -1,0 +1,48 @@
+"""What the emulator makes of queues and their event sources: a number that comes from a parameter stays a text.
+
+As an event source's `MaximumConcurrency` it would stop the poller of all queues.
+"""
+
+import json
+from typing import Any
+
+from local.cloud.clients import AwsClients
+from local.cloud.deployed_stack import DeployedStack, Resource
+from local.errors import StackError
+
+_ATTRIBUTES = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled")
+
+
+def close_queue_gaps(aws: AwsClients, stack: DeployedStack) -> None:
+    """Bring queues and event sources in line with the template; raises `StackError` where that fails. Blocks."""
+    for queue in stack.resources("AWS::SQS::Queue"):
+        _check_queue(aws, stack, queue)
+    for source in stack.resources("AWS::Lambda::EventSourceMapping"):
+        _event_source(aws, stack, source)
+
+
+def _check_queue(aws: AwsClients, stack: DeployedStack, queue: Resource) -> None:
+    found = aws("sqs").get_queue_attributes(QueueUrl=queue.physical_id, AttributeNames=["All"])["Attributes"]
+    for name in _ATTRIBUTES:
+        if name in queue.properties:
+            wanted = str(stack.resolve(queue.properties[name]))
+            _require(f"{name} of {queue.logical_id}", wanted.lower(), found.get(name, "").lower())
+    if redrive := queue.properties.get("RedrivePolicy"):
+        tries = int(stack.resolve(redrive["maxReceiveCount"]))
+        policy = json.loads(found.get("RedrivePolicy", "{}"))
+        _require(f"maxReceiveCount of {queue.logical_id}", tries, int(policy.get("maxReceiveCount", 0)))
+
+
+def _event_source(aws: AwsClients, stack: DeployedStack, source: Resource) -> None:
+    properties = source.properties
+    scaling = {"MaximumConcurrency": int(stack.resolve(properties["ScalingConfig"]["MaximumConcurrency"]))}
+    aws("lambda").update_event_source_mapping(UUID=source.physical_id, ScalingConfig=scaling)
+    found = aws("lambda").get_event_source_mapping(UUID=source.physical_id)
+    _require(f"ScalingConfig of {source.logical_id}", scaling, found.get("ScalingConfig"))
+    for name in ("BatchSize", "FunctionResponseTypes"):
+        _require(f"{name} of {source.logical_id}", stack.resolve(properties[name]), found.get(name))
+
+
+def _require(what: str, wanted: Any, found: Any) -> None:
+    if wanted != found:
+        raise StackError(f"The emulator did not keep {what}: the template says {wanted!r}, deployed is {found!r}.")
