@@ -13,12 +13,12 @@ HELD_LIMIT = 1000
 
 
 class Assembler:
-    """Orders and de-duplicates what `add` is given."""
+    """Orders and de-duplicates what `add` is given, behind a position."""
 
-    def __init__(self, held_limit: int = HELD_LIMIT) -> None:
+    def __init__(self, after: Position = BEGINNING, *, held_limit: int = HELD_LIMIT) -> None:
         self._held: dict[int, Frame | Unknown] = {}
         self._held_limit = held_limit
-        self._position = BEGINNING
+        self._position = after
         self._ended = False
 
     @property

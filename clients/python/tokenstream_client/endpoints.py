@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, assert_never, get_args
 
 from tokenstream_client.errors import EndpointsError
 
-PathName = Literal["url", "rest", "websocket"]
+PathName = Literal["url", "rest", "websocket", "appsync"]
 PATHS: tuple[PathName, ...] = get_args(PathName)
 
 DEFAULT_FILE = Path(".local") / "endpoints.json"
@@ -18,8 +18,8 @@ DEFAULT_FILE = Path(".local") / "endpoints.json"
 class Endpoints:
     """The addresses of one stack, without a slash at their end, and its user pool.
 
-    `aws_endpoint_url` is where the AWS services of a local stack are; `None` means AWS itself. `websocket_url` is
-    `None` for a stack that is older than that path.
+    `aws_endpoint_url` is where the AWS services of a local stack are; `None` means AWS itself. `websocket_url`,
+    `graphql_url` and `graphql_realtime_url` are `None` for a stack that is older than their path.
     """
 
     function_url: str
@@ -28,6 +28,8 @@ class Endpoints:
     user_pool_id: str
     user_pool_client_id: str
     websocket_url: str | None = None
+    graphql_url: str | None = None
+    graphql_realtime_url: str | None = None
     aws_endpoint_url: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -41,8 +43,10 @@ class Endpoints:
             region=_text(values, "region"),
             user_pool_id=_text(values, "userPoolId"),
             user_pool_client_id=_text(values, "userPoolClientId"),
-            websocket_url=_url(values, "websocketUrl", "ws") if values.get("websocketUrl") else None,
-            aws_endpoint_url=_url(values, "awsEndpointUrl") if values.get("awsEndpointUrl") else None,
+            websocket_url=_optional_url(values, "websocketUrl", "ws"),
+            graphql_url=_optional_url(values, "graphqlUrl"),
+            graphql_realtime_url=_optional_url(values, "graphqlRealtimeUrl", "ws"),
+            aws_endpoint_url=_optional_url(values, "awsEndpointUrl"),
             username=values.get("username"),
             password=values.get("password"),
         )
@@ -72,13 +76,16 @@ class Endpoints:
             case "rest":
                 return self.rest_url
             case "websocket":
-                if self.websocket_url is None:
-                    raise EndpointsError(
-                        "`websocketUrl` is missing: the stack, or the file about it, is older than the path websocket."
-                    )
-                return self.websocket_url
+                return _present(self.websocket_url, "websocketUrl", path)
+            case "appsync":
+                return _present(self.graphql_url, "graphqlUrl", path)
             case _:
                 assert_never(path)
+
+    @property
+    def realtime_url(self) -> str:
+        """The address to which the path `appsync` connects for answers; raises `EndpointsError` when there is none."""
+        return _present(self.graphql_realtime_url, "graphqlRealtimeUrl", "appsync")
 
     def with_user(self, username: str, password: str) -> Self:
         """Return the same stack with another user to sign in as."""
@@ -106,6 +113,16 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise EndpointsError(f"`{key}` is missing.")
     return value
+
+
+def _present(url: str | None, key: str, path: PathName) -> str:
+    if url is None:
+        raise EndpointsError(f"`{key}` is missing: the stack, or the file about it, is older than the path {path}.")
+    return url
+
+
+def _optional_url(values: Mapping[str, Any], key: str, scheme: str = "http") -> str | None:
+    return _url(values, key, scheme) if values.get(key) else None
 
 
 def _url(values: Mapping[str, Any], key: str, scheme: str = "http") -> str:

@@ -54,7 +54,10 @@ class ClientError(Exception):
 
 
 class RequestRejected(ClientError):
-    """The server turned a request down; `status` is the HTTP status, on `websocket` the one of its like over HTTP."""
+    """The server turned a request down.
+
+    `status` is the HTTP status, on `websocket` and `appsync` the one of its like over HTTP.
+    """
 
     def __init__(self, status: int, detail: ErrorDetail, *, retry_after: float | None = None) -> None:
         super().__init__(

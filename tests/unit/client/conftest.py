@@ -14,7 +14,7 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, previous)
 
 
-@pytest.fixture(params=["url", "websocket"])
+@pytest.fixture(params=["url", "websocket", "appsync"])
 def path(request: pytest.FixtureRequest) -> PathName:
     """One path of each kind: `rest` differs from `url` by its address only."""
     path: PathName = request.param

@@ -14,8 +14,8 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from tests.unit.client import scripted_http, scripted_websocket
-from tests.unit.client.calls import Call, HttpCall, WebSocketCall
+from tests.unit.client import scripted_appsync, scripted_http, scripted_websocket
+from tests.unit.client.calls import AppSyncCall, Call, HttpCall, WebSocketCall
 from tests.unit.client.scripted_http import Cut
 from tests.unit.client.server_thread import server_loop
 from tokenstream_client import Endpoints
@@ -85,6 +85,8 @@ async def close(call: Call) -> None:
 class FakeStack:
     """`frames` is what every session gets. With `hold_at` the frames from that index on come only after a cancel.
 
+    AppSync's `realtime` endpoint is a part of it; `page` is how many stored frames it gives at once.
+
     It stands for Cognito as well, and believes every password unless `refuse_sign_in`, or asks for `challenge`.
     `handshakes` are the statuses of the next WebSocket handshakes, in the place of 101.
     """
@@ -103,22 +105,45 @@ class FakeStack:
     sessions: dict[str, asyncio.Event] = field(default_factory=dict)
     holding: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    page: int = 500
+    realtime: scripted_appsync.Realtime = field(init=False)
+    _resuming: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.realtime = scripted_appsync.Realtime(self.tokens, self._subscribed)
 
     def questions(self) -> list[Any]:
         return [call.body for call in self.calls if call.asked == "start"]
 
     def asked(self) -> list[str]:
         """Tell what was asked for, in its order: `start`, `resume`, `cancel`."""
-        return [call.asked for call in self.calls]
+        return [call.asked for call in self.calls if call.asked != "look"]
+
+    def looks(self) -> list[tuple[int, int]]:
+        """Tell behind which positions was looked for what an event may have failed to bring."""
+        return [call.after for call in self.calls if call.asked == "look"]
 
     async def handle_http(self, exchange: scripted_http.Exchange) -> None:
         if "x-amz-target" in exchange.headers:
             return await self._sign_in(exchange)
+        if exchange.path == "/graphql":
+            return await self._handle_graphql(exchange)
         call = HttpCall(exchange)
         if exchange.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens:
             return await self.handle(call)
         self.calls.append(call)
         return await call.reject(401, {"code": "unauthorized", "message": "The token isn't valid.", "retryable": False})
+
+    async def _handle_graphql(self, exchange: scripted_http.Exchange) -> None:
+        assert exchange.method == "POST"
+        if exchange.headers["authorization"] not in self.tokens:
+            reason = {"errorType": "UnauthorizedException", "message": "Token has expired."}
+            return await exchange.reply(401, {"errors": [reason]})
+        return await self.handle(AppSyncCall(exchange, self.realtime, self._resuming))
+
+    def _subscribed(self, session_id: str) -> None:
+        if session_id in self.sessions:
+            self._resuming.add(session_id)
 
     def admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide about a WebSocket handshake."""
@@ -165,7 +190,20 @@ class FakeStack:
     async def _resume(self, call: Call) -> None:
         if call.session_id not in self.sessions:
             return await self._not_found(call)
+        if isinstance(call, AppSyncCall):
+            return await self._look(call)
         return await self._stream(call)
+
+    async def _look(self, call: AppSyncCall) -> None:
+        held = self.hold_at is not None and not self.sessions[call.session_id].is_set()
+        stored = self.frames[: self.hold_at] if held else self.frames
+        attempt = stored[-1]["attempt"] if stored else 0
+        behind = [
+            {**frame, "sessionId": call.session_id}
+            for frame in stored
+            if frame["attempt"] == attempt and (attempt, frame["sequence"]) > call.after
+        ]
+        await call.give(behind[: self.page], more=len(behind) > self.page)
 
     async def _cancel(self, call: Call) -> None:
         if call.session_id not in self.sessions:
@@ -196,8 +234,10 @@ def running(stack: FakeStack) -> Iterator[Endpoints]:
         server_loop() as loop,
         scripted_http.serving(loop, stack.handle_http) as url,
         scripted_websocket.serving(loop, stack.admit, stack.handle_message) as websocket_url,
+        scripted_appsync.serving(loop, stack.realtime) as realtime_url,
     ):
-        yield replace(endpoints_of(url), websocket_url=websocket_url)
+        stack.realtime.host = url.removeprefix("http://")
+        yield replace(endpoints_of(url), websocket_url=websocket_url, graphql_realtime_url=realtime_url)
 
 
 def endpoints_of(url: str) -> Endpoints:
@@ -205,6 +245,8 @@ def endpoints_of(url: str) -> Endpoints:
         function_url=url,
         rest_url=f"{url}/dev",
         websocket_url=url.replace("http", "ws", 1),
+        graphql_url=f"{url}/graphql",
+        graphql_realtime_url=f"{url}/graphql".replace("http", "ws", 1),
         region="us-east-1",
         user_pool_id="us-east-1_Pool",
         user_pool_client_id="client",
@@ -219,6 +261,8 @@ def write_endpoints(endpoints: Endpoints, file: Path) -> None:
         "functionUrl": endpoints.function_url,
         "restUrl": endpoints.rest_url,
         "websocketUrl": endpoints.websocket_url,
+        "graphqlUrl": endpoints.graphql_url,
+        "graphqlRealtimeUrl": endpoints.graphql_realtime_url,
         "awsEndpointUrl": endpoints.aws_endpoint_url,
         "region": endpoints.region,
         "userPoolId": endpoints.user_pool_id,

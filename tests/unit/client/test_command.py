@@ -86,17 +86,21 @@ def test_json_prints_every_frame_as_it_arrived_with_its_time(
 @pytest.mark.parametrize("name", PATHS)
 def test_every_path_is_taken_at_its_own_address(file: Path, stack: FakeStack, name: PathName) -> None:
     assert main(["chat", "--endpoints", str(file), "--path", name, "Hi"]) == 0
-    assert stack.calls[0].address == {"url": "/", "rest": "/dev", "websocket": "/dev"}[name]
+    assert stack.calls[0].address == {"url": "/", "rest": "/dev", "websocket": "/dev", "appsync": "/graphql"}[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("websocket", "websocketUrl"), ("appsync", "graphqlUrl"), ("appsync", "graphqlRealtimeUrl")],
+)
 def test_a_path_that_the_stack_does_not_have_is_told_by_the_key_that_its_file_lacks(
-    file: Path, capsys: pytest.CaptureFixture[str]
+    file: Path, capsys: pytest.CaptureFixture[str], name: str, key: str
 ) -> None:
     values = json.loads(file.read_text())
-    del values["websocketUrl"]
+    del values[key]
     file.write_text(json.dumps(values))
-    assert main(["chat", "--endpoints", str(file), "--path", "websocket", "Hi"]) == 1
-    assert "`websocketUrl` is missing" in capsys.readouterr().err
+    assert main(["chat", "--endpoints", str(file), "--path", name, "Hi"]) == 1
+    assert f"`{key}` is missing" in capsys.readouterr().err
 
 
 def test_every_option_reaches_the_stack(run: Run, stack: FakeStack) -> None:

@@ -10,6 +10,8 @@ VALUES = {
     "functionUrl": "http://127.0.0.1:8080/function/",
     "restUrl": "https://abc.execute-api.eu-west-1.amazonaws.com/prod",
     "websocketUrl": "wss://def.execute-api.eu-west-1.amazonaws.com/prod/",
+    "graphqlUrl": "https://ghi.appsync-api.eu-west-1.amazonaws.com/graphql",
+    "graphqlRealtimeUrl": "wss://ghi.appsync-realtime-api.eu-west-1.amazonaws.com/graphql",
     "region": "eu-west-1",
     "userPoolId": "eu-west-1_Pool",
     "userPoolClientId": "client",
@@ -27,13 +29,20 @@ def test_the_file_of_a_folder_above_is_found(tmp_path: Path, monkeypatch: pytest
     assert endpoints.url("url") == "http://127.0.0.1:8080/function"
     assert endpoints.url("rest") == VALUES["restUrl"]
     assert endpoints.url("websocket") == "wss://def.execute-api.eu-west-1.amazonaws.com/prod"
+    assert endpoints.url("appsync") == VALUES["graphqlUrl"]
+    assert endpoints.realtime_url == VALUES["graphqlRealtimeUrl"]
 
 
 def test_a_file_from_before_a_path_serves_the_others_and_names_the_key_that_it_lacks() -> None:
-    old = Endpoints.from_mapping({key: value for key, value in VALUES.items() if key != "websocketUrl"})
+    later = {"websocketUrl", "graphqlUrl", "graphqlRealtimeUrl"}
+    old = Endpoints.from_mapping({key: value for key, value in VALUES.items() if key not in later})
     assert old.url("rest") == VALUES["restUrl"]
     with pytest.raises(EndpointsError, match="websocketUrl"):
         old.url("websocket")
+    with pytest.raises(EndpointsError, match="graphqlUrl"):
+        old.url("appsync")
+    with pytest.raises(EndpointsError, match="graphqlRealtimeUrl"):
+        _ = old.realtime_url
 
 
 def test_without_a_file_the_user_is_told_how_to_start_the_stack(
@@ -58,6 +67,8 @@ def test_a_deployed_stack_signs_in_at_aws_and_a_local_one_at_the_stack() -> None
         (json.dumps({**VALUES, "restUrl": ""}), "restUrl"),
         (json.dumps({**VALUES, "functionUrl": "ftp://x"}), "functionUrl"),
         (json.dumps({**VALUES, "websocketUrl": "https://x"}), "websocketUrl"),
+        (json.dumps({**VALUES, "graphqlUrl": "wss://x"}), "graphqlUrl"),
+        (json.dumps({**VALUES, "graphqlRealtimeUrl": "https://x"}), "graphqlRealtimeUrl"),
         (json.dumps({key: value for key, value in VALUES.items() if key != "userPoolId"}), "userPoolId"),
     ],
 )

@@ -25,6 +25,7 @@ from tokenstream_client import (
     Token,
     TokenProvider,
 )
+from tokenstream_client.endpoints import PathName
 
 QUICK = RetryPolicy(first_delay=0.001, longest_delay=0.01, start_budget=5, resume_budget=5)
 ONCE = RetryPolicy(first_delay=1, start_budget=0)
@@ -33,14 +34,18 @@ EXPIRED = reject(401, "unauthorized", "The token has expired.")
 
 @asynccontextmanager
 async def client_of(
-    endpoints: Endpoints, *, token: str | TokenProvider = TOKEN, retry: RetryPolicy = QUICK
+    endpoints: Endpoints,
+    *,
+    path: PathName = "websocket",
+    token: str | TokenProvider = TOKEN,
+    retry: RetryPolicy = QUICK,
 ) -> AsyncIterator[Client]:
     """A client that is closed in the end, with nothing of it left behind and nothing amiss behind its back."""
     loop = asyncio.get_running_loop()
     before = asyncio.all_tasks()
     amiss: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _loop, context: amiss.append(context))
-    async with Client(endpoints, path="websocket", token=token, retry=retry) as client:
+    async with Client(endpoints, path=path, token=token, retry=retry) as client:
         yield client
     await until(lambda: asyncio.all_tasks() <= before)
     gc.collect()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from tokenstream_client.endpoints import Endpoints, PathName
 from tokenstream_client.frames import Message, Position
@@ -46,9 +46,16 @@ def open_transport(
 
     http = http_client(idle_timeout)
     tokens = tokens or CognitoTokens(endpoints, http)
-    if path != "websocket":
-        return HttpTransport(url, tokens, http)
+    match path:
+        case "url" | "rest":
+            return HttpTransport(url, tokens, http)
+        case "websocket":
+            from tokenstream_client.transports.websocket import WebSocketTransport  # noqa: PLC0415
 
-    from tokenstream_client.transports.websocket import WebSocketTransport  # noqa: PLC0415
+            return WebSocketTransport(url, tokens, http, idle_timeout=idle_timeout)
+        case "appsync":
+            from tokenstream_client.transports.appsync import AppSyncTransport  # noqa: PLC0415
 
-    return WebSocketTransport(url, tokens, http, idle_timeout=idle_timeout)
+            return AppSyncTransport(url, endpoints.realtime_url, tokens, http, idle_timeout=idle_timeout)
+        case _:
+            assert_never(path)

@@ -19,7 +19,9 @@ _STATUSES: dict[str, int] = {
     "model_error": HTTPStatus.BAD_GATEWAY,
     "model_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "model_access": HTTPStatus.BAD_GATEWAY,
+    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+CODES = frozenset(_STATUSES)
 
 
 def failure_of(

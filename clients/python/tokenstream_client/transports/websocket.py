@@ -11,8 +11,11 @@ from tokenstream_client.errors import ConnectionFailed, RequestRejected
 from tokenstream_client.frames import Message, Position
 from tokenstream_client.request import Request
 from tokenstream_client.tokens import TokenProvider
+from tokenstream_client.transports.shared_attempt import SharedAttempt
 from tokenstream_client.transports.websocket_connection import WebSocketConnection
 from tokenstream_client.transports.websocket_handshake import Handshake
+
+SUBPROTOCOL = "tokenstream"
 
 PING_INTERVAL = 300.0
 """Seconds without a message after which one is sent; API Gateway closes a connection that is idle for ten minutes."""
@@ -34,14 +37,14 @@ class WebSocketTransport:
         idle_timeout: float,
         ping_interval: float = PING_INTERVAL,
     ) -> None:
-        self._handshake = Handshake(url)
+        self._handshake = Handshake(url, SUBPROTOCOL)
         self._tokens = tokens
         self._http = http
         self._idle_timeout = idle_timeout
         self._ping_interval = ping_interval
         self._closed = False
         self._current: WebSocketConnection | None = None
-        self._opening: asyncio.Task[WebSocketConnection] | None = None
+        self._opening = SharedAttempt(self._open)
         self._connections: set[WebSocketConnection] = set()
 
     async def prepare(self) -> None:
@@ -75,9 +78,7 @@ class WebSocketTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         self._closed = True
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
+        await self._opening.cancel()
         await asyncio.gather(*(connection.aclose() for connection in self._connections))
         await self._http.aclose()
 
@@ -118,17 +119,9 @@ class WebSocketTransport:
         """Return the open connection; one is opened, for all who wait for it, where there is none."""
         if self._closed:
             raise RuntimeError("the client has been closed")
-        if self._current is not None and not self._current.ended:
-            return self._current
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(self._opened)
-        opening = self._opening
-        # Who stops waiting doesn't take the connection away from the others.
-        await asyncio.wait({opening})
-        if opening.cancelled():
-            raise ConnectionFailed("The client was closed.", reached=False)
-        return opening.result()
+        if self._current is None or self._current.ended:
+            return await self._opening.result()
+        return self._current
 
     async def _open(self) -> WebSocketConnection:
         token = await self._tokens.token()
@@ -146,9 +139,5 @@ class WebSocketTransport:
             on_closed=self._connections.discard,
         )
         self._connections.add(connection)
+        self._current = connection
         return connection
-
-    def _opened(self, opening: asyncio.Task[WebSocketConnection]) -> None:
-        self._opening = None
-        if not opening.cancelled() and opening.exception() is None:
-            self._current = opening.result()

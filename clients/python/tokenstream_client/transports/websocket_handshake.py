@@ -14,7 +14,6 @@ from websockets.typing import Subprotocol
 from tokenstream_client.errors import ConnectionFailed, ErrorDetail, ProtocolError, RequestRejected
 from tokenstream_client.transports.statuses import failure_of
 
-SUBPROTOCOL = Subprotocol("tokenstream")
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
 
@@ -39,25 +38,26 @@ class _Connect(connect):
 
 
 class Handshake:
-    """How to open a connection to one address. `server` is its name for messages."""
+    """How to open a connection to one address that speaks a subprotocol. `server` is its name for messages."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, subprotocol: str) -> None:
         parts = urlsplit(url)
         host = parts.hostname or ""
         self.server = f"{host}:{parts.port}" if parts.port else host
         self._url = url
+        self._subprotocol = Subprotocol(subprotocol)
         # A local stack is never behind the proxy of the environment.
         self._proxy: Literal[True] | None = None if host in _LOOPBACK else True
         self._secure = parts.scheme == "wss"
         self._tls: ssl.SSLContext | None = None
 
-    async def open(self, token: str) -> ClientConnection:
-        """Open a connection with an ID token.
+    async def open(self, credential: str) -> ClientConnection:
+        """Open a connection; the credential goes along as a subprotocol, for browsers have no other way.
 
         Raises `RequestRejected` when it is refused (`unauthorized` for 401 and 403), `ConnectionFailed` when it fails,
         `ProtocolError` when something else answers.
         """
-        connecting = self._connecting(token)
+        connecting = self._connecting(credential)
         try:
             websocket = await connecting
         except InvalidStatus as error:
@@ -66,18 +66,18 @@ class Handshake:
             raise ConnectionFailed(f"{self.server} can't be reached.", reached=False) from error
         except InvalidHandshake as error:
             raise ProtocolError(f"{self.server} doesn't speak WebSocket.") from error
-        if websocket.subprotocol != SUBPROTOCOL:
+        if websocket.subprotocol != self._subprotocol:
             await websocket.close()
-            raise ProtocolError(f"{self.server} doesn't speak tokenstream.")
+            raise ProtocolError(f"{self.server} doesn't speak {self._subprotocol}.")
         return websocket
 
-    def _connecting(self, token: str) -> connect:
+    def _connecting(self, credential: str) -> connect:
         if self._secure and self._tls is None:
             self._tls = httpx.create_ssl_context()  # the roots of the other paths
         try:
             return _Connect(
                 self._url,
-                subprotocols=[SUBPROTOCOL, Subprotocol(token)],
+                subprotocols=[self._subprotocol, Subprotocol(credential)],
                 compression=None,
                 proxy=self._proxy,
                 open_timeout=CONNECT_TIMEOUT,
