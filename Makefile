@@ -21,7 +21,7 @@ install: .venv/installed .tools/sam/installed .tools/ministack/installed ## inst
 run: install ## start the local stack; Ctrl-C ends it. ARGS="--port 8080 …" (make run ARGS=--help)
 	@$(bin)/python -m local $(ARGS)
 
-test: install ## run every test that needs no AWS account and no Docker. ARGS="-k …"
+test: install tests/local/amplify/node_modules/installed ## run every test that needs no AWS account and no Docker. ARGS="-k …"
 	@echo "== tests"
 	@$(bin)/python -m pytest $(ARGS)
 
@@ -90,10 +90,10 @@ endef
 	$(call environment,.tools/ministack,requirements/ministack.txt)
 	@touch $@
 
-# What checks the resolvers; running them needs Node alone.
-graphql/node_modules/installed: graphql/package-lock.json graphql/.npmrc
-	@echo "== installing graphql/node_modules"
-	@cd graphql && npm ci --loglevel=error >/dev/null
+# What checks the resolvers, which need Node alone to run; and a client that tests follow answers with.
+graphql/node_modules/installed tests/local/amplify/node_modules/installed: %/node_modules/installed: %/package-lock.json %/.npmrc
+	@echo "== installing $*/node_modules"
+	@cd $* && npm ci --loglevel=error >/dev/null
 	@touch $@
 
 lock: .tools/uv/installed ## resolve the requirement files anew, with hashes
@@ -102,9 +102,11 @@ lock: .tools/uv/installed ## resolve the requirement files anew, with hashes
 	  $(uv) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" $$file.in -o $$file.txt || exit 1; \
 	done
-	@echo "== locking graphql/package-lock.json"
-	@cd graphql && npm update --loglevel=error --package-lock-only >/dev/null
+	@for folder in graphql tests/local/amplify; do \
+	  echo "== locking $$folder/package-lock.json"; \
+	  (cd $$folder && npm update --loglevel=error --package-lock-only >/dev/null) || exit 1; \
+	done
 
 clean: ## remove everything that was installed or built
-	rm -rf graphql/node_modules .venv .tools .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf graphql/node_modules tests/local/amplify/node_modules .venv .tools .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
