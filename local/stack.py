@@ -20,7 +20,7 @@ from local.cloud.ministack import MiniStack, ministack
 from local.cloud.sam import STACK_NAME, Sam
 from local.cloud.users import OTHER_USERNAMES, USERNAME, User, create_user
 from local.edge.appsync import AppSyncFront
-from local.edge.appsync_api import read_appsync_api
+from local.edge.appsync_api import DUMMY_KEYS, read_appsync_api
 from local.edge.cuts import Cuts
 from local.edge.rest import RestApi
 from local.edge.rest_routes import read_rest_stage
@@ -196,7 +196,8 @@ class _Assembly:
         self.running.push_async_callback(edge.close)
         rest_api = RestApi(service, stage, edge.cuts)
         graphql_api = next(self.stack.resources("AWS::AppSync::GraphQLApi")).physical_id
-        api, callers = await asyncio.to_thread(read_appsync_api, self.aws, graphql_api)
+        keys = None if isinstance(self.options.model, RealBedrock) else DUMMY_KEYS
+        api, callers = await asyncio.to_thread(read_appsync_api, self.aws, graphql_api, keys)
         address = await edge.start(
             FunctionUrl(service, function, url_config, edge.cuts),
             rest_api,

@@ -18,6 +18,8 @@ from local.errors import StackError
 
 _NAME = "AppSync"
 
+DUMMY_KEYS = (DUMMY_CREDENTIALS["AWS_ACCESS_KEY_ID"], DUMMY_CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+
 
 @dataclass(frozen=True, slots=True)
 class AppSyncApi:
@@ -35,8 +37,13 @@ class AppSyncApi:
         return (type_, field) in self.resolved_fields
 
 
-def read_appsync_api(aws: AwsClients, api_id: str) -> tuple[AppSyncApi, Callers]:
-    """Read a deployed API, and whom it lets in; raises `StackError` for what the edge doesn't do. Blocks."""
+def read_appsync_api(
+    aws: AwsClients, api_id: str, keys: tuple[str, str] | None = DUMMY_KEYS
+) -> tuple[AppSyncApi, Callers]:
+    """Read a deployed API, and whom it lets in; raises `StackError` for what the edge doesn't do. Blocks.
+
+    `keys` are those that the functions sign with, None where they are the user's own.
+    """
     appsync = aws("appsync")
     api = appsync.get_graphql_api(apiId=api_id)["graphqlApi"]
     providers = [
@@ -75,7 +82,7 @@ def read_appsync_api(aws: AwsClients, api_id: str) -> tuple[AppSyncApi, Callers]
             if subscription and resolver["typeName"] == subscription.name
         },
     )
-    return deployed, _callers(aws, providers)
+    return deployed, _callers(aws, providers, keys)
 
 
 def _mode(name: str) -> AuthMode:
@@ -85,17 +92,15 @@ def _mode(name: str) -> AuthMode:
         raise StackError(f"{_NAME}: the edge doesn't know the authorization {name}.") from None
 
 
-def _callers(aws: AwsClients, providers: list[dict[str, Any]]) -> Callers:
+def _callers(aws: AwsClients, providers: list[dict[str, Any]], keys: tuple[str, str] | None) -> Callers:
     pools = [config for provider in providers if (config := provider.get("userPoolConfig"))]
     if len(pools) > 1 or any(pool.get("defaultAction", "ALLOW") != "ALLOW" for pool in pools):
         raise StackError(f"{_NAME}: the edge knows one user pool, with the default action ALLOW.")
     pool = None
     for config in pools:
-        keys = UserPoolKeys(aws.endpoint, config["userPoolId"])
-        pool = UserPool(keys, config["awsRegion"], config["userPoolId"], config.get("appIdClientRegex"))
-    signatures = SignatureVerifier(
-        DUMMY_CREDENTIALS["AWS_ACCESS_KEY_ID"], DUMMY_CREDENTIALS["AWS_SECRET_ACCESS_KEY"], aws.region
-    )
+        pool_keys = UserPoolKeys(aws.endpoint, config["userPoolId"])
+        pool = UserPool(pool_keys, config["awsRegion"], config["userPoolId"], config.get("appIdClientRegex"))
+    signatures = SignatureVerifier(keys, aws.region)
     by_signature = any(provider["authenticationType"] == AuthMode.IAM.value for provider in providers)
     return Callers(pool, signatures if by_signature else None)
 

@@ -304,7 +304,7 @@ async def running_appsync(
         endpoint = f"http://127.0.0.1:{port}"
         callers = Callers(
             UserPool(UserPoolKeys(endpoint, POOL), REGION, POOL, client_pattern),
-            SignatureVerifier("test", "test", REGION, clock) if signatures else None,
+            SignatureVerifier(("test", "test"), REGION, clock) if signatures else None,
         )
         cuts = Cuts()
         app = web.Application(middlewares=[loopback_only])

@@ -44,7 +44,7 @@ def _verify(request: SignedRequest, later: timedelta = timedelta()) -> str:
         signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         signed_at = datetime.now(UTC)
-    verifier = SignatureVerifier("test", "test", "us-east-1", lambda: signed_at + later)
+    verifier = SignatureVerifier(("test", "test"), "us-east-1", lambda: signed_at + later)
     return verifier.verify(request, request.values("authorization")[0])
 
 
@@ -62,6 +62,15 @@ def test_what_was_signed_with_the_stacks_keys_is_accepted(request_: SignedReques
     assert _verify(request_) == "test"
     assert _verify(request_, timedelta(minutes=4)) == "test"
     assert _verify(request_, timedelta(minutes=-4)) == "test"
+
+
+def test_functions_that_sign_with_the_users_own_keys_may_publish() -> None:
+    verifier = SignatureVerifier(None, "us-east-1")
+    request = _signed(credentials=Credentials("AKIAUSERSOWN", "secret"))
+    assert verifier.verify(request, request.values("authorization")[0]) == "AKIAUSERSOWN"
+    elsewhere = _signed(credentials=Credentials("AKIAUSERSOWN", "secret"), region="eu-west-1")
+    with pytest.raises(RefusedError):
+        verifier.verify(elsewhere, elsewhere.values("authorization")[0])
 
 
 def test_a_header_that_is_not_signed_may_be_added_on_the_way() -> None:
