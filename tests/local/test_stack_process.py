@@ -62,7 +62,9 @@ def test_no_other_machine_can_reach_the_stack(stack: RunningStack) -> None:
     assert listening_addresses({pid, *descendants(pid)}) == {"0100007F"}, "127.0.0.1 and nothing else"
 
 
-@pytest.mark.parametrize("server", ["awsEndpointUrl", "bedrockUrl", "functionUrl", "restUrl", "websocketUrl"])
+@pytest.mark.parametrize(
+    "server", ["awsEndpointUrl", "bedrockUrl", "functionUrl", "restUrl", "websocketUrl", "graphqlUrl"]
+)
 def test_a_web_page_cannot_reach_the_stack_by_dns_rebinding(stack: RunningStack, server: str) -> None:
     address = stack.endpoints[server].replace("ws:", "http:")
     assert httpx.get(address, headers={"Host": "evil.example"}).status_code == 403
@@ -80,10 +82,11 @@ def test_a_web_page_cannot_run_code_through_the_emulator(stack: RunningStack) ->
 def test_what_a_user_needs_stands_above_the_line_that_says_ready(stack: RunningStack) -> None:
     lines = stack.process.output.splitlines()
     [end] = [number for number, line in enumerate(lines) if line.startswith("ready")]
-    assert dict(line.split(maxsplit=1) for line in lines[end - 6 : end]) == {
+    assert dict(line.split(maxsplit=1) for line in lines[end - 7 : end]) == {
         "url": stack.function_url,
         "rest": stack.rest_url,
         "websocket": stack.websocket_url,
+        "graphql": stack.graphql_url,
         "user": stack.endpoints["username"],
         "password": stack.endpoints["password"],
         "try": '.venv/bin/tokenstream chat "Hello"',
