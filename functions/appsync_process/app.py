@@ -108,15 +108,10 @@ def _answered(prompt: Prompt, context: Any) -> bool:
         recoverable=prompt.receives < max_receives,
     ).run()
     telemetry.stream_ended(claim, "appsync", outcome)
-    match outcome.ending:
-        case Ending.TERMINAL:
-            return True
-        case Ending.GIVEN_UP:
-            _hide(prompt, NEXT_ATTEMPT_SECONDS)
-        case Ending.LOST:
-            # It may be nobody's: whoever gets the message once the lease must have run out will see.
-            _hide(prompt, HOLD_SECONDS)
-    return False
+    if outcome.ending is Ending.GIVEN_UP:
+        _hide(prompt, NEXT_ATTEMPT_SECONDS)
+    # A lost one may be nobody's: its message is back when the lease must have run out, and whoever gets it will see.
+    return outcome.ending is Ending.TERMINAL
 
 
 def _refuse(claim: Claim, session: Session, error: InvalidRequest) -> None:

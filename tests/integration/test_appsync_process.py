@@ -374,13 +374,14 @@ def test_a_message_is_hidden_for_a_minute_and_again_with_the_lease(
     )
     model.says("Hel")
     functions.await_text(session_id, "Hel")
-    for count in range(1, 4):
-        hides(count)
+    # With the claim, at the first look, and each time that the lease is renewed.
+    hides(2)
+    for count in (3, 4, 5):
         clock.advance(RENEW_SECONDS)
-    hides(4)
+        hides(count)
     model.finishes()
     assert done(working)
-    assert functions.sqs.hidden() == [HOLD_SECONDS] * 4
+    assert functions.sqs.hidden() == [HOLD_SECONDS] * 5
     handles = {call["ReceiptHandle"] for operation, call in functions.sqs.calls if operation.startswith("change")}
     assert handles == {record["receiptHandle"]}
 
@@ -400,6 +401,20 @@ def threadsafe_hides(functions: Functions) -> Callable[[int], None]:
         assert reached[count].wait(PATIENCE_SECONDS)
 
     return wait
+
+
+def test_a_message_is_hidden_before_the_model_is_called(functions_with: FunctionsFactory) -> None:
+    """A worker that dies before its first look has its message back as soon."""
+    hidden: list[list[int]] = []
+
+    def answer(exchange: Exchange) -> None:
+        hidden.append(functions.sqs.hidden())
+        ANSWER(exchange)
+
+    functions = functions_with(answer)
+    functions.ask()
+    assert functions.deliver()
+    assert hidden[0][0] == HOLD_SECONDS
 
 
 def test_a_queue_that_fails_meanwhile_does_not_hurt_the_answer(functions_with: FunctionsFactory) -> None:

@@ -164,7 +164,7 @@ def test_nothing_runs_on_when_it_is_ended(tmp_path: Path, number: signal.Signals
 @pytest.mark.parametrize(
     ("function", "event", "message"),
     [
-        ("no_such_function", EVENTS / "bad_token.json", "There is: http_stream, ws_authorize"),
+        ("no_such_function", EVENTS / "bad_token.json", "There is: appsync_failed, appsync_process"),
         ("http_stream", EVENTS / "no_such_event.json", "can't be read"),
         ("http_stream", ROOT / "Makefile", "is not JSON"),
     ],

@@ -29,6 +29,7 @@ from tokenstream_client import (
     Token,
 )
 from tokenstream_client.endpoints import PATHS, PathName
+from tokenstream_client.frames import BEGINNING, Message
 
 COMMAND = Path(sys.executable).with_name("tokenstream")
 HTTP_PATHS: tuple[PathName, ...] = ("url", "rest")
@@ -121,18 +122,19 @@ async def test_a_connection_cut_midway_is_resumed_without_a_gap_or_a_repeat(
     assert {frame.attempt for frame in frames} == {1}
 
 
+@pytest.mark.parametrize("path", ["websocket", "appsync"])
 @pytest.mark.parametrize("after_messages", [1, 2, 3, 8])
 async def test_a_connection_cut_behind_any_message_is_resumed_without_a_gap_or_a_repeat(
-    stack: RunningStack, endpoints: Endpoints, after_messages: int
+    stack: RunningStack, endpoints: Endpoints, path: PathName, after_messages: int
 ) -> None:
     texts = ["".join(f"{number} é, " for number in range(start, start + 60)) for start in (0, 100, 200)]
-    async with Client(endpoints, path="websocket") as client:
-        stack.cut("websocket", after_messages=after_messages)
+    async with Client(endpoints, path=path) as client:
+        stack.cut(path, after_messages=after_messages)
         answers = await asyncio.gather(*(client.text(prompt=saying(text, rate=100)) for text in texts))
     assert answers == texts
 
 
-@pytest.mark.parametrize("path", ["url", "websocket"])
+@pytest.mark.parametrize("path", ["url", "websocket", "appsync"])
 @pytest.mark.usefixtures("nothing_streamed")
 async def test_a_connection_cut_in_the_midst_is_resumed_with_the_live_frames(
     stack: RunningStack, endpoints: Endpoints, path: PathName
@@ -223,6 +225,33 @@ async def test_a_session_id_used_before_is_a_conflict_and_another_users_is_not_f
         with pytest.raises(RequestRejected) as raised:
             await other.cancel(session_id)
         assert raised.value.code == "not_found"
+
+
+async def test_who_subscribes_to_a_session_reads_it_whole_if_it_is_his_own_and_nothing_otherwise(
+    stack: RunningStack, endpoints: Endpoints
+) -> None:
+    text = 'A "quoted" line\nand \\ 🜁 é \u202eright to left\u202c — ' * 5
+    async with (
+        Client(endpoints, path="appsync") as client,
+        Client(endpoints, path="appsync") as again,
+        Client(endpoints, path="appsync", token=stack.other_token) as other,
+        client.stream(prompt=saying(text, rate=100)) as stream,
+    ):
+        frames = aiter(stream)
+        first = [await anext(frames)]
+        with pytest.raises(RequestRejected) as raised:
+            async with other._transport.resume(stream.session_id, BEGINNING):
+                pass
+        assert raised.value.code == "not_found"
+        second: dict[int, Message] = {}
+        async with again._transport.resume(stream.session_id, BEGINNING) as messages:
+            async for message in messages:
+                second[message["sequence"]] = message
+                if message["type"] == "complete":
+                    break
+        first += [frame async for frame in frames]
+    assert text_of(first) == text
+    assert [second[frame.sequence] for frame in first if frame.sequence in second] == [frame.message for frame in first]
 
 
 @pytest.mark.parametrize("path", PATHS)

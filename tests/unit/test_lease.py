@@ -286,18 +286,18 @@ def test_the_client_gets_its_ending_while_the_table_is_out(held: Held) -> None:
 
 
 def test_a_released_session_is_open_to_the_next_attempt(held: Held) -> None:
-    held.lease.release()
+    assert held.lease.release() is True
     assert held.status == "recovering"
     assert held.sessions.claim(held.claim.session_id, "worker-2", held.clock()).attempt == 2
 
 
-def test_releasing_what_is_lost_or_out_of_reach_breaks_nothing(held: Held) -> None:
+def test_releasing_what_is_lost_or_out_of_reach_breaks_nothing_and_is_told(held: Held) -> None:
     theirs = held.overtaken()
-    held.lease.release()
+    assert held.lease.release() is False
     session = held.sessions.get(held.claim.session_id, OWNER)
     assert (session.status, session.attempt) == ("running", theirs.attempt)
     held.table.unreachable = True
-    held.lease.release()
+    assert held.lease.release() is False
 
 
 # A client that comes back on another connection

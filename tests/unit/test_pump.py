@@ -253,6 +253,13 @@ def test_an_attempt_that_another_one_follows_ends_without_a_terminal_frame(fault
     assert source.closed
 
 
+def test_an_attempt_that_could_not_be_given_up_is_not_said_to_be_open_to_the_next() -> None:
+    stream = Stream(FakeSource(Delta("Hel"), PASSING), recoverable=True)
+    stream.keeper.releases = False
+    assert stream.move() == Outcome(Ending.LOST)
+    assert stream.keeper.settled == []
+
+
 def test_a_fault_that_no_other_attempt_can_mend_ends_a_recoverable_one() -> None:
     stream = Stream(FakeSource(LASTING), recoverable=True)
     outcome = stream.move()

@@ -39,6 +39,7 @@ from tokenstream_client import (
     Reasoning,
     RequestRejected,
     Token,
+    TokenProvider,
 )
 from tokenstream_client.frames import BEGINNING, Message, Position
 from tokenstream_client.request import Request
@@ -54,13 +55,15 @@ client_of: Callable[..., AbstractAsyncContextManager[Client]] = partial(test_web
 
 
 @asynccontextmanager
-async def transport_to(endpoints: Endpoints, *, pause: float = 5, wait: float = 15) -> AsyncIterator[AppSyncTransport]:
+async def transport_to(
+    endpoints: Endpoints, *, pause: float = 5, wait: float = 15, tokens: TokenProvider | None = None
+) -> AsyncIterator[AppSyncTransport]:
     """A transport that looks for what it has missed after a pause of the test's own, and waits no longer than told."""
     assert endpoints.graphql_url is not None
     transport = AppSyncTransport(
         endpoints.graphql_url,
         endpoints.realtime_url,
-        FixedToken(TOKEN),
+        tokens or FixedToken(TOKEN),
         http_client(10),
         idle_timeout=wait,
         pauses=Pauses(pause, pause),
@@ -220,7 +223,7 @@ async def test_a_gap_is_closed_by_subscribing_anew_and_reading_page_by_page(page
         async with transport_to(endpoints) as transport:
             frames = [frame async for frame in stream_over(transport, gap_timeout=0.02)]
     assert positions(frames) == [(1, sequence) for sequence in range(1, 9)]
-    assert [call.after for call in stack.calls if call.asked == "resume"] == [(1, 2)]
+    assert next(call.after for call in stack.calls if call.asked == "resume") == (1, 2)
     assert "cancel" not in stack.asked()
 
 
@@ -384,8 +387,13 @@ async def test_a_second_refusal_reaches_the_caller() -> None:
         async with client_of(endpoints, token=Renewing()) as client:
             with pytest.raises(RequestRejected) as raised:
                 await client.text(prompt="Hi")
-    assert (raised.value.status, raised.value.code, raised.value.retryable) == (401, "unauthorized", False)
-    assert stack.realtime.tokens_seen == ["token-1", "token-2"]
+        assert (raised.value.status, raised.value.code, raised.value.retryable) == (401, "unauthorized", False)
+        assert stack.realtime.tokens_seen == ["token-1", "token-2"]
+        async with transport_to(endpoints, tokens=Renewing()) as transport:
+            with pytest.raises(RequestRejected):
+                async with transport.resume("s", BEGINNING):
+                    pass
+        assert stack.realtime.tokens_seen == ["token-1", "token-2"] * 2
 
 
 @pytest.mark.parametrize("token", ["", "no token", "a,b", "é", "x.y.z"])
@@ -584,10 +592,13 @@ async def test_a_websocket_of_something_else_is_told() -> None:
 
 @pytest.mark.parametrize("said", ["", "[]", None])
 async def test_a_server_that_never_lets_in_is_given_up(said: str | None) -> None:
+    gone = asyncio.Event()
+
     async def mumble(connection: ServerConnection) -> None:
         if said is not None:
             await connection.send(said)
         await connection.wait_closed()
+        gone.set()
 
     async with serve(mumble, "127.0.0.1", 0, subprotocols=[Subprotocol("graphql-ws")]) as server:
         endpoints = endpoints_of(f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}")
@@ -595,6 +606,7 @@ async def test_a_server_that_never_lets_in_is_given_up(said: str | None) -> None
             stream = Stream(transport, Request(prompt="Hi"), retry=ONCE)
             with pytest.raises(ConnectionFailed if said is None else ProtocolError):
                 assert [frame async for frame in stream]
+            await until(gone.is_set)
 
 
 async def test_a_session_that_is_not_there_cannot_be_followed_or_stopped() -> None:

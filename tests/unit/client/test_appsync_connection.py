@@ -271,6 +271,7 @@ def test_a_subscription_that_fails_for_no_fault_of_the_clients_may_be_tried_agai
             network.answer = lambda _message: refusal
             with pytest.raises(ConnectionFailed):
                 await subscribe(connection)
+            assert asyncio.get_running_loop().time() == 0
 
     in_virtual_time(run)()
 

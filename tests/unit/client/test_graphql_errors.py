@@ -67,6 +67,12 @@ def test_a_long_message_is_not_shown_whole() -> None:
     assert len(rejection([{"errorType": "y" * 100_000}]).message) < 1000
 
 
+def test_a_gateways_failure_is_one_whatever_it_says() -> None:
+    error = http_failure(503, [{"errorType": "UnauthorizedException", "message": "No."}], "3")
+    assert isinstance(error, ConnectionFailed)
+    assert error.retry_after == 3
+
+
 def test_a_status_counts_more_than_a_type_that_nobody_knows() -> None:
     error = http_failure(404, [{"errorType": "Unknown", "message": "No such API."}], "3")
     assert isinstance(error, RequestRejected)

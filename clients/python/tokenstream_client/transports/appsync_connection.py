@@ -84,12 +84,12 @@ class AppSyncConnection:
         if self._subscriptions.pop(subscription.id, None) is not None:
             self._stopping.add(subscription.id)
             self._outgoing.put_nowait(messages.stop(subscription.id))
-        self._close_if_done()
+        if self._retired and not self._subscriptions:
+            self._give_up(self._broken)
 
     def retire(self) -> None:
-        """Take no more subscriptions, and close when those there are have ended."""
+        """Take no more subscriptions, and close when the last of those there are is left."""
         self._retired = True
-        self._close_if_done()
 
     async def aclose(self) -> None:
         """Close, whatever uses it."""
@@ -105,10 +105,6 @@ class AppSyncConnection:
             if self._heard_at <= since:
                 self._give_up(self._silent)
             raise self._silent() from error
-
-    def _close_if_done(self) -> None:
-        if self._retired and not self._subscriptions:
-            self._give_up(self._broken)
 
     def _give_up(self, failure: Callable[[], ClientError]) -> None:
         if self._failure is None:
