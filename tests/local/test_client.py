@@ -28,8 +28,9 @@ from tokenstream_client import (
     SyncClient,
     Token,
 )
+from tokenstream_client.assembler import Assembler
 from tokenstream_client.endpoints import PATHS, PathName
-from tokenstream_client.frames import BEGINNING, Message
+from tokenstream_client.frames import BEGINNING, Heartbeat, parse
 
 COMMAND = Path(sys.executable).with_name("tokenstream")
 HTTP_PATHS: tuple[PathName, ...] = ("url", "rest")
@@ -243,15 +244,16 @@ async def test_who_subscribes_to_a_session_reads_it_whole_if_it_is_his_own_and_n
             async with other._transport.resume(stream.session_id, BEGINNING):
                 pass
         assert raised.value.code == "not_found"
-        second: dict[int, Message] = {}
+        second: list[Frame] = []
+        assembler = Assembler()
         async with again._transport.resume(stream.session_id, BEGINNING) as messages:
-            async for message in messages:
-                second[message["sequence"]] = message
-                if message["type"] == "complete":
-                    break
+            while not assembler.ended:
+                received = parse(await anext(messages))
+                assert not isinstance(received, Heartbeat)
+                second += assembler.add(received)
         first += [frame async for frame in frames]
     assert text_of(first) == text
-    assert [second[frame.sequence] for frame in first if frame.sequence in second] == [frame.message for frame in first]
+    assert [frame.message for frame in second] == [frame.message for frame in first]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -56,9 +56,14 @@ client_of: Callable[..., AbstractAsyncContextManager[Client]] = partial(test_web
 
 @asynccontextmanager
 async def transport_to(
-    endpoints: Endpoints, *, pause: float = 5, wait: float = 15, tokens: TokenProvider | None = None
+    endpoints: Endpoints,
+    *,
+    pause: float = 5,
+    gap: float = 5,
+    wait: float = 15,
+    tokens: TokenProvider | None = None,
 ) -> AsyncIterator[AppSyncTransport]:
-    """A transport that looks for what it has missed after a pause of the test's own, and waits no longer than told."""
+    """A transport that looks for what it has missed after pauses of the test's own, and waits no longer than told."""
     assert endpoints.graphql_url is not None
     transport = AppSyncTransport(
         endpoints.graphql_url,
@@ -66,7 +71,7 @@ async def transport_to(
         tokens or FixedToken(TOKEN),
         http_client(10),
         idle_timeout=wait,
-        pauses=Pauses(pause, pause),
+        pauses=Pauses(pause, pause, gap),
     )
     try:
         yield transport
@@ -213,6 +218,21 @@ async def test_the_first_tokens_lost_of_a_model_that_then_thinks_are_shown_meanw
             release(stack)
             shown += [frame async for frame in frames]
     assert positions(shown) == [(1, 1), (1, 2), (1, 3), (1, 4)]
+
+
+@pytest.mark.parametrize("page", [1, 500])
+async def test_a_gap_is_closed_while_the_subscription_goes_on(page: int) -> None:
+    stack = FakeStack(frames=answer(*"abcdef"), page=page)
+    stack.realtime.lost = {3, 5}
+    losses: list[None] = []
+    with running(stack) as endpoints:
+        async with transport_to(endpoints, gap=0.02) as transport:
+            request = Request(prompt="Hi")
+            stream = Stream(transport, request, retry=QUICK, on_resuming=lambda: losses.append(None))
+            frames = [frame async for frame in stream]
+    assert positions(frames) == [(1, sequence) for sequence in range(1, 9)]
+    assert stack.asked() == ["start"]
+    assert losses == []
 
 
 @pytest.mark.parametrize("page", [1, 2, 500])

@@ -27,7 +27,7 @@ from tokenstream_client.frames import BEGINNING, Heartbeat, Message, Position, p
 from tokenstream_client.transports.appsync_following import FAILURES_LIMIT, Following, Pauses
 from tokenstream_client.transports.appsync_messages import Page
 
-PAUSES = Pauses(first=5, longest=30)
+PAUSES = Pauses(first=5, longest=30, gap=1)
 FRAMES = answer(*"abcdef")
 
 
@@ -128,8 +128,28 @@ async def test_a_look_goes_back_to_the_first_frame_that_is_missing() -> None:
     live, table = Live(), Table(stored=FRAMES)
     live.arrives(FRAMES[0], FRAMES[2], FRAMES[3])
     positions = [position for position, _ in await read(live, table, until=8)]
-    assert table.looks == [(5, (1, 1))]
+    assert table.looks == [(1, (1, 1))]
     assert positions == [(1, 1), (1, 3), (1, 4), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8)]
+
+
+@in_virtual_time
+async def test_a_gap_is_looked_into_soon_and_again_while_the_events_go_on() -> None:
+    live, table = Live(), Table()
+    for number, frame in enumerate(FRAMES[2:]):
+        later(1 + number / 2, lambda frame=frame: live.arrives(frame))  # type: ignore[misc]
+    later(2.9, lambda: table.stored.extend(FRAMES[:2]))
+    given_at = await read(live, table, until=2)
+    assert table.looks == [(2, (1, 0)), (3, (1, 0))]
+    assert given_at[-2:] == [((1, 1), 3), ((1, 2), 3)]
+
+
+@in_virtual_time
+async def test_events_that_only_overtake_each_other_are_no_reason_to_look() -> None:
+    live, table = Live(), Table()
+    for number, sequence in enumerate([2, 1, 4, 3, 6, 5, 7, 8]):
+        later(0.9 * number, lambda frame=FRAMES[sequence - 1]: live.arrives(frame))  # type: ignore[misc]
+    await read(live, table, until=8)
+    assert table.looks == []
 
 
 @in_virtual_time
@@ -138,7 +158,7 @@ async def test_a_look_of_a_later_attempt_begins_at_its_beginning() -> None:
     table.stored = numbered(start(), token("anew"), complete(), attempt=2)
     live.arrives(FRAMES[0], FRAMES[1], table.stored[1])
     given_at = await read(live, table, until=3)
-    assert table.looks == [(5, (2, 0))]
+    assert table.looks == [(1, (2, 0))]
     assert [position for position, _ in given_at] == [(1, 1), (1, 2), (2, 2), (2, 1), (2, 2), (2, 3)]
 
 
@@ -156,12 +176,12 @@ async def test_a_server_that_gives_the_same_page_for_ever_is_not_asked_for_ever(
 
     async def same(after: Position) -> Page:
         table.looks.append((asyncio.get_running_loop().time(), after))
-        return Page(tuple(FRAMES[2:4]), more=True)
+        return Page(tuple(FRAMES[:2]), more=True)
 
     table.look = same  # type: ignore[method-assign]
     later(6, lambda: live.arrives(FRAMES[7]))
     await read(live, table, until=8)
-    assert table.looks == [(5, (0, 0)), (5, (1, 4))]
+    assert table.looks == [(5, (0, 0)), (5, (1, 2))]
 
 
 @in_virtual_time

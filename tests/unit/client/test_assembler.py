@@ -112,6 +112,12 @@ def test_what_was_lost_is_exactly_what_resuming_asks_for(
     assert assembler.ended
 
 
+def test_what_lies_before_the_place_where_it_begins_is_not_given_again() -> None:
+    frames = answer("a", "b", "c")
+    assembler = Assembler(Position(1, 2))
+    assert [frame.sequence for frame in feed(assembler, frames)] == [3, 4, 5]
+
+
 def test_frames_behind_a_gap_are_held_up_to_a_limit_and_no_further() -> None:
     assembler = Assembler(held_limit=2)
     frames = answer("a", "b", "c", "d")

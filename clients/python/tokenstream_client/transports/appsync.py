@@ -25,7 +25,7 @@ T = TypeVar("T")
 ACK_TIMEOUT = 15.0
 """Seconds for AppSync to confirm a connection or a subscription."""
 
-PAUSES = Pauses(first=5.0, longest=30.0)
+PAUSES = Pauses(first=5.0, longest=30.0, gap=1.0)
 
 
 class AppSyncTransport:
@@ -51,7 +51,7 @@ class AppSyncTransport:
         self._handshake = AppSyncHandshake(realtime_url, self._host, ack_timeout=min(ACK_TIMEOUT, idle_timeout))
         self._tokens = tokens
         self._http = http
-        self._pauses = Pauses(min(pauses.first, idle_timeout), min(pauses.longest, idle_timeout))
+        self._pauses = Pauses(*(min(pause, idle_timeout) for pause in (pauses.first, pauses.longest, pauses.gap)))
         self._closed = False
         self._opening = SharedAttempt(self._open)
         self._connections: set[AppSyncConnection] = set()

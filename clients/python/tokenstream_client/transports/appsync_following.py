@@ -1,8 +1,9 @@
 """Follows one session's frames by a subscription, and by looking at what is stored of them.
 
-AppSync loses events: right after it has confirmed a subscription, and when there are too many. That a frame is missing
-between others is noticed by whoever puts them in order. That the first ones or the last one are missing shows in
-nothing but silence, and so does a model that thinks.
+AppSync loses events: right after it has confirmed a subscription, and when there are too many. And what was published
+just before a subscription is stored up to half a second later: who reads what is stored in between lacks it. A frame
+that is missing between others shows. That the first ones or the last one are missing shows in nothing but silence, and
+so does a model that thinks.
 """
 
 import asyncio
@@ -33,10 +34,11 @@ class Live(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Seconds of silence before a look: at first, and at most. They double while nothing is found."""
+    """Seconds before a look: of silence, at first and at most, doubling while nothing is found; and of a gap."""
 
     first: float
     longest: float
+    gap: float
 
 
 class Following:
@@ -50,6 +52,7 @@ class Following:
         self._seen = Assembler(after)
         self._pauses = pauses
         self._pause = pauses.first
+        self._gap_since: float | None = None
         self._finds = 0
         self._failures = 0
 
@@ -73,17 +76,28 @@ class Following:
 
     async def _next(self) -> Page:
         try:
-            async with asyncio.timeout(self._pause):
+            async with asyncio.timeout_at(self._patience()):
                 message = await anext(self._live)
         except TimeoutError:
             return await self._missed()
         self._pause, self._finds, self._failures = self._pauses.first, 0, 0
         return Page((message,))
 
+    def _patience(self) -> float:
+        """Return the time until which an event is waited for."""
+        now = asyncio.get_running_loop().time()
+        if not self._seen.gap:
+            self._gap_since = None
+            return now + self._pause
+        if self._gap_since is None:
+            self._gap_since = now
+        return min(now + self._pause, self._gap_since + self._pauses.gap)
+
     async def _missed(self) -> Page:
         if self._finds == FINDS_LIMIT:
             self._live.distrust()
             raise ConnectionFailed("The events of the answer have stopped coming.")
+        self._gap_since = None
         page = await self._stored(self._seen.position)
         self._finds += bool(page.frames)
         self._pause = self._pauses.first if page.frames else min(2 * self._pause, self._pauses.longest)
