@@ -74,3 +74,9 @@ class DeployedStack:
                 return [self.resolve(item) for item in value]
             case _:
                 return value
+
+
+def require_kept(what: str, wanted: Any, found: Any) -> None:
+    """Raise `StackError` where the emulator has made something else of what the template says."""
+    if wanted != found:
+        raise StackError(f"The emulator did not keep {what}: the template says {wanted!r}, deployed is {found!r}.")

@@ -9,10 +9,9 @@ from itertools import chain
 from typing import Any
 
 from local.cloud.clients import AwsClients
-from local.cloud.deployed_stack import DeployedStack, Resource
+from local.cloud.deployed_stack import DeployedStack, Resource, require_kept
 from local.cloud.graphql_gaps import close_graphql_gaps
 from local.cloud.queue_gaps import close_queue_gaps
-from local.errors import StackError
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "x-amazon-apigateway-any-method"})
 
@@ -38,11 +37,6 @@ def close_gaps(aws: AwsClients, stack: DeployedStack) -> None:
     close_graphql_gaps(aws, stack)
 
 
-def _require(what: str, wanted: Any, found: Any) -> None:
-    if wanted != found:
-        raise StackError(f"The emulator did not keep {what}: the template says {wanted!r}, deployed is {found!r}.")
-
-
 def _time_to_live(aws: AwsClients, stack: DeployedStack, table: Resource) -> None:
     wanted = stack.resolve(table.properties.get("TimeToLiveSpecification"))
     if not wanted:
@@ -51,8 +45,8 @@ def _time_to_live(aws: AwsClients, stack: DeployedStack, table: Resource) -> Non
     dynamodb.update_time_to_live(TableName=table.physical_id, TimeToLiveSpecification=wanted)
     found = dynamodb.describe_time_to_live(TableName=table.physical_id)["TimeToLiveDescription"]
     what = f"the time to live of {table.logical_id}"
-    _require(what, wanted["AttributeName"], found.get("AttributeName"))
-    _require(what, wanted["Enabled"], found["TimeToLiveStatus"] in {"ENABLED", "ENABLING"})
+    require_kept(what, wanted["AttributeName"], found.get("AttributeName"))
+    require_kept(what, wanted["Enabled"], found["TimeToLiveStatus"] in {"ENABLED", "ENABLING"})
 
 
 def _gateway_responses(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
@@ -68,7 +62,7 @@ def _gateway_responses(aws: AwsClients, stack: DeployedStack, api: Resource) -> 
         apigateway.put_gateway_response(restApiId=api.physical_id, responseType=type_, **given)
         found = apigateway.get_gateway_response(restApiId=api.physical_id, responseType=type_)
         for key, value in given.items():
-            _require(f"the gateway response {type_} ({key})", value, found.get(key))
+            require_kept(f"the gateway response {type_} ({key})", value, found.get(key))
 
 
 def _integration_timeouts(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
@@ -79,7 +73,7 @@ def _integration_timeouts(aws: AwsClients, stack: DeployedStack, api: Resource) 
         for name, method in methods.items():
             if name not in _METHODS or not (integration := method.get("x-amazon-apigateway-integration")):
                 continue
-            _require(f"the path {path}", True, path in ids)
+            require_kept(f"the path {path}", True, path in ids)
             target = {
                 "restApiId": api.physical_id,
                 "resourceId": ids[path],
@@ -91,13 +85,15 @@ def _integration_timeouts(aws: AwsClients, stack: DeployedStack, api: Resource) 
                     patchOperations=[{"op": "replace", "path": "/timeoutInMillis", "value": str(timeout)}],
                 )
                 found = int(apigateway.get_integration(**target)["timeoutInMillis"])
-                _require(f"the time-out of {target['httpMethod']} {path}", int(timeout), found)
+                require_kept(f"the time-out of {target['httpMethod']} {path}", int(timeout), found)
 
 
 def _check_function_url(aws: AwsClients, url: Resource) -> None:
     found = aws("lambda").get_function_url_config(FunctionName=url.physical_id)
-    _require(f"the invoke mode of {url.logical_id}", url.properties.get("InvokeMode", "BUFFERED"), found["InvokeMode"])
-    _require(f"the CORS settings of {url.logical_id}", "Cors" in url.properties, bool(found.get("Cors")))
+    require_kept(
+        f"the invoke mode of {url.logical_id}", url.properties.get("InvokeMode", "BUFFERED"), found["InvokeMode"]
+    )
+    require_kept(f"the CORS settings of {url.logical_id}", "Cors" in url.properties, bool(found.get("Cors")))
 
 
 def _check_token_validity(aws: AwsClients, stack: DeployedStack, client: Resource) -> None:
@@ -105,7 +101,7 @@ def _check_token_validity(aws: AwsClients, stack: DeployedStack, client: Resourc
     found = aws("cognito-idp").describe_user_pool_client(UserPoolId=pool, ClientId=client.physical_id)["UserPoolClient"]
     for name in ("IdTokenValidity", "AccessTokenValidity", "RefreshTokenValidity", "TokenValidityUnits"):
         if name in client.properties:
-            _require(f"{name} of {client.logical_id}", stack.resolve(client.properties[name]), found.get(name))
+            require_kept(f"{name} of {client.logical_id}", stack.resolve(client.properties[name]), found.get(name))
 
 
 def _throttling(aws: AwsClients, stack: DeployedStack, stage: Resource) -> None:
@@ -116,19 +112,19 @@ def _throttling(aws: AwsClients, stack: DeployedStack, stage: Resource) -> None:
     apigateway.update_stage(**address, DefaultRouteSettings=wanted)
     found = apigateway.get_stage(**address).get("DefaultRouteSettings", {})
     for name, value in wanted.items():
-        _require(f"{name} of {stage.logical_id}", value, found.get(name))
+        require_kept(f"{name} of {stage.logical_id}", value, found.get(name))
 
 
 def _check_routes(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
     apigateway = aws("apigatewayv2")
     name, value = "RouteSelectionExpression", api.properties["RouteSelectionExpression"]
-    _require(f"{name} of {api.logical_id}", value, apigateway.get_api(ApiId=api.physical_id).get(name))
+    require_kept(f"{name} of {api.logical_id}", value, apigateway.get_api(ApiId=api.physical_id).get(name))
     routes = {route["RouteKey"]: route for route in apigateway.get_routes(ApiId=api.physical_id)["Items"]}
     for route in stack.resources("AWS::ApiGatewayV2::Route"):
         found = routes.get(route.properties["RouteKey"], {})
         for name in ("AuthorizationType", "AuthorizerId", "Target"):
             if name in route.properties:
-                _require(f"{name} of {route.logical_id}", stack.resolve(route.properties[name]), found.get(name))
+                require_kept(f"{name} of {route.logical_id}", stack.resolve(route.properties[name]), found.get(name))
     integrations = {item["IntegrationId"]: item for item in apigateway.get_integrations(ApiId=api.physical_id)["Items"]}
     for integration in stack.resources("AWS::ApiGatewayV2::Integration"):
         uri = integrations.get(integration.physical_id, {}).get("IntegrationUri")
@@ -137,7 +133,7 @@ def _check_routes(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
     for authorizer in stack.resources("AWS::ApiGatewayV2::Authorizer"):
         found = authorizers.get(authorizer.physical_id, {})
         for name in ("AuthorizerType", "IdentitySource"):
-            _require(f"{name} of {authorizer.logical_id}", authorizer.properties[name], found.get(name))
+            require_kept(f"{name} of {authorizer.logical_id}", authorizer.properties[name], found.get(name))
         _require_function(f"the function of {authorizer.logical_id}", stack, authorizer, found.get("AuthorizerUri"))
 
 
@@ -147,7 +143,7 @@ def _check_asynchronous_invocation(aws: AwsClients, stack: DeployedStack, config
     found = aws("lambda").get_function_event_invoke_config(FunctionName=function, Qualifier=qualifier)
     for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
         if name in config.properties:
-            _require(f"{name} of {config.logical_id}", stack.resolve(config.properties[name]), found.get(name))
+            require_kept(f"{name} of {config.logical_id}", stack.resolve(config.properties[name]), found.get(name))
     destination = found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
     _require_function(f"the failure destination of {config.logical_id}", stack, config, destination)
 
@@ -156,7 +152,7 @@ def _require_function(what: str, stack: DeployedStack, resource: Resource, found
     """Compare the function whose ARN is in a resource's properties with the ARN, or the URI around it, as deployed."""
     wanted = stack.physical_ids[next(_attribute_owners(resource.properties))]
     name = (found or "").partition(":function:")[2].partition("/")[0]
-    _require(what, wanted, name)
+    require_kept(what, wanted, name)
 
 
 def _attribute_owners(value: Any) -> Iterator[str]:

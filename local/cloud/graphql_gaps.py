@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local.cloud.clients import AwsClients
-from local.cloud.deployed_stack import DeployedStack, Resource
-from local.errors import StackError
+from local.cloud.deployed_stack import DeployedStack, Resource, require_kept
 
 _SETTINGS = {
     "AuthenticationType": "authenticationType",
@@ -37,10 +36,10 @@ def _check_settings(aws: AwsClients, api: Resource) -> None:
     found = aws("appsync").get_graphql_api(apiId=api.physical_id)["graphqlApi"]
     for name, member in _SETTINGS.items():
         if name in api.properties:
-            _require(f"{name} of {api.logical_id}", api.properties[name], found.get(member))
+            require_kept(f"{name} of {api.logical_id}", api.properties[name], found.get(member))
     modes = [provider["AuthenticationType"] for provider in api.properties["AdditionalAuthenticationProviders"]]
     found_modes = [provider["authenticationType"] for provider in found.get("additionalAuthenticationProviders", [])]
-    _require(f"the further ways to authenticate with {api.logical_id}", modes, found_modes)
+    require_kept(f"the further ways to authenticate with {api.logical_id}", modes, found_modes)
 
 
 def _schema(aws: AwsClients, stack: DeployedStack, schema: Resource) -> None:
@@ -48,7 +47,7 @@ def _schema(aws: AwsClients, stack: DeployedStack, schema: Resource) -> None:
     api_id = _api_id(stack, schema)
     aws("appsync").start_schema_creation(apiId=api_id, definition=definition)
     found = aws("appsync").get_introspection_schema(apiId=api_id, format="SDL")["schema"].read()
-    _require(f"the schema {schema.logical_id}", definition, found)
+    require_kept(f"the schema {schema.logical_id}", definition, found)
 
 
 def _function(aws: AwsClients, stack: DeployedStack, function: Resource) -> str:
@@ -86,7 +85,7 @@ def _resolver(aws: AwsClients, stack: DeployedStack, resolver: Resource, functio
     aws("appsync").update_resolver(**address, **wanted)
     found = aws("appsync").get_resolver(**address)["resolver"]
     for name, value in wanted.items():
-        _require(f"{name} of {resolver.logical_id}", value, found.get(name))
+        require_kept(f"{name} of {resolver.logical_id}", value, found.get(name))
 
 
 def _api_id(stack: DeployedStack, resource: Resource) -> str:
@@ -109,8 +108,3 @@ def _uploaded(aws: AwsClients, location: str) -> bytes:
     address = urlsplit(location)
     uploaded: bytes = aws("s3").get_object(Bucket=address.netloc, Key=address.path.lstrip("/"))["Body"].read()
     return uploaded
-
-
-def _require(what: str, wanted: Any, found: Any) -> None:
-    if wanted != found:
-        raise StackError(f"The emulator did not keep {what}: the template says {wanted!r}, deployed is {found!r}.")

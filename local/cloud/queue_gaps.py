@@ -4,11 +4,9 @@ As an event source's `MaximumConcurrency` it would stop the poller of all queues
 """
 
 import json
-from typing import Any
 
 from local.cloud.clients import AwsClients
-from local.cloud.deployed_stack import DeployedStack, Resource
-from local.errors import StackError
+from local.cloud.deployed_stack import DeployedStack, Resource, require_kept
 
 _ATTRIBUTES = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled")
 
@@ -26,11 +24,11 @@ def _check_queue(aws: AwsClients, stack: DeployedStack, queue: Resource) -> None
     for name in _ATTRIBUTES:
         if name in queue.properties:
             wanted = str(stack.resolve(queue.properties[name]))
-            _require(f"{name} of {queue.logical_id}", wanted.lower(), found.get(name, "").lower())
+            require_kept(f"{name} of {queue.logical_id}", wanted.lower(), found.get(name, "").lower())
     if redrive := queue.properties.get("RedrivePolicy"):
         tries = int(stack.resolve(redrive["maxReceiveCount"]))
         policy = json.loads(found.get("RedrivePolicy", "{}"))
-        _require(f"maxReceiveCount of {queue.logical_id}", tries, int(policy.get("maxReceiveCount", 0)))
+        require_kept(f"maxReceiveCount of {queue.logical_id}", tries, int(policy.get("maxReceiveCount", 0)))
 
 
 def _event_source(aws: AwsClients, stack: DeployedStack, source: Resource) -> None:
@@ -38,11 +36,6 @@ def _event_source(aws: AwsClients, stack: DeployedStack, source: Resource) -> No
     scaling = {"MaximumConcurrency": int(stack.resolve(properties["ScalingConfig"]["MaximumConcurrency"]))}
     aws("lambda").update_event_source_mapping(UUID=source.physical_id, ScalingConfig=scaling)
     found = aws("lambda").get_event_source_mapping(UUID=source.physical_id)
-    _require(f"ScalingConfig of {source.logical_id}", scaling, found.get("ScalingConfig"))
+    require_kept(f"ScalingConfig of {source.logical_id}", scaling, found.get("ScalingConfig"))
     for name in ("BatchSize", "FunctionResponseTypes"):
-        _require(f"{name} of {source.logical_id}", stack.resolve(properties[name]), found.get(name))
-
-
-def _require(what: str, wanted: Any, found: Any) -> None:
-    if wanted != found:
-        raise StackError(f"The emulator did not keep {what}: the template says {wanted!r}, deployed is {found!r}.")
+        require_kept(f"{name} of {source.logical_id}", stack.resolve(properties[name]), found.get(name))

@@ -8,7 +8,8 @@ from tests.contract.sinks import FrameSinkContract
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections_api import BROKEN
 from tests.fakes.graphql_api import CREDENTIALS, REGION, GraphQLApi, graphql_api
-from tokenstream.publish_token import TIMEOUT_SECONDS, PublishToken
+from tokenstream.publish_token import PublishToken
+from tokenstream.retries import TIMEOUT_SECONDS
 from tokenstream.signing import SignedConnection
 from tokenstream.sinks.appsync import AppSyncSink
 

@@ -272,7 +272,7 @@ def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
             )
             # However slow the machine is, no message is given up for it.
             stack.enter_context(patch.object(post_to_connection, "BUDGET_SECONDS", PATIENCE_SECONDS))
-            stack.enter_context(patch.object(wiring, "POST_TO_CONNECTION_TIMEOUT_SECONDS", PATIENCE_SECONDS))
+            stack.enter_context(patch.object(wiring, "TIMEOUT_SECONDS", PATIENCE_SECONDS))
             api = stack.enter_context(connections_api())
             model = stack.enter_context(scripted_endpoint(*scripts))
             variables = {

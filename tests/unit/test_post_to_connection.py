@@ -27,8 +27,8 @@ from tests.fakes.connections_api import (
 )
 from tests.fakes.observed import PATIENCE_SECONDS
 from tests.integration.scripted_endpoint import Exchange, Received, refused, scripted_endpoint
-from tokenstream.post_to_connection import TIMEOUT_SECONDS, PostToConnection
-from tokenstream.retries import BUDGET_SECONDS
+from tokenstream.post_to_connection import PostToConnection
+from tokenstream.retries import BUDGET_SECONDS, TIMEOUT_SECONDS
 from tokenstream.signing import SignedConnection
 from tokenstream.sinks import ClientGone, DeliveryFailed
 

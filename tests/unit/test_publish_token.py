@@ -28,8 +28,8 @@ from tests.fakes.graphql_api import (
 from tests.integration.scripted_endpoint import Exchange, refused, scripted_endpoint
 from tokenstream.errors import Throttled
 from tokenstream.frames import Sealed
-from tokenstream.publish_token import TIMEOUT_SECONDS, PublishToken
-from tokenstream.retries import BUDGET_SECONDS
+from tokenstream.publish_token import PublishToken
+from tokenstream.retries import BUDGET_SECONDS, TIMEOUT_SECONDS
 from tokenstream.signing import SignedConnection
 from tokenstream.sinks import ClientGone, DeliveryFailed
 from tokenstream.sinks.appsync import MAX_FRAME_BYTES

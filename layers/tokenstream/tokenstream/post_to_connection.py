@@ -10,14 +10,12 @@ from http import HTTPStatus
 from random import random
 from urllib.parse import quote, urlsplit
 
-from tokenstream.retries import BUDGET_SECONDS, Retries, TryAgain
-from tokenstream.signing import ConnectionFailed, ReadTimedOut, SignedConnection
+from tokenstream.retries import BUDGET_SECONDS, Retries, post
+from tokenstream.signing import SignedConnection
 from tokenstream.sinks import ClientGone, DeliveryFailed
 
 MAX_MESSAGE_BYTES = 32 * 1024
 """What API Gateway sends in one WebSocket frame, and meters as one message."""
-
-TIMEOUT_SECONDS = 3.0
 
 _logger = logging.getLogger(__name__)
 
@@ -58,24 +56,13 @@ class PostToConnection:
     def _post(self, connection_id: str, message: bytes) -> None:
         # As botocore has it: of the path the id alone is encoded, which ends with `=`.
         path = f"{self._stage}/@connections/{quote(connection_id, safe='')}"
-        try:
-            response = self._http.request("POST", path, message, {"Content-Type": "application/octet-stream"})
-            while self._http.read():
-                pass
-        except ConnectionFailed as error:
-            raise TryAgain("connection failed") from error
-        except ReadTimedOut as error:
-            raise TryAgain("timed out") from error
+        # Throttled: the rate is exceeded, or the client is slow and its buffer full.
+        response, _ = post(self._http, path, message, "application/octet-stream")
         match response.status:
             case HTTPStatus.OK:
                 return
             case HTTPStatus.GONE:
                 raise ClientGone
-            case HTTPStatus.TOO_MANY_REQUESTS:
-                # The rate is exceeded, or the client is slow and its buffer full.
-                raise TryAgain("throttled")
-            case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise TryAgain(f"status {status}")
             case status:
                 error_type = response.headers.get("x-amzn-ErrorType", "").partition(":")[0]
                 _logger.error("message refused", extra={**_ids(connection_id), "status": status, "reason": error_type})

@@ -11,11 +11,9 @@ from msgspec import DecodeError
 from msgspec.json import decode, encode
 
 from tokenstream.frames import Reasoning, Sealed, Token
-from tokenstream.retries import BUDGET_SECONDS, Retries, TryAgain
-from tokenstream.signing import ConnectionFailed, ReadTimedOut, SignedConnection
+from tokenstream.retries import BUDGET_SECONDS, Retries, TryAgain, post
+from tokenstream.signing import SignedConnection
 from tokenstream.sinks import DeliveryFailed
-
-TIMEOUT_SECONDS = 3.0
 
 # Subscribers get what is selected here and null for the rest: the filter's fields and every field of a TokenEvent.
 # The text travels as variables, never in the query.
@@ -74,17 +72,7 @@ class PublishToken:
         self._http.close()
 
     def _post(self, body: bytes, ids: Mapping[str, str]) -> None:
-        try:
-            response = self._http.request("POST", self._path, body, {"Content-Type": "application/json"})
-            answer = b""
-            while data := self._http.read():
-                answer += data
-        except ConnectionFailed as error:
-            raise TryAgain("connection failed") from error
-        except ReadTimedOut as error:
-            raise TryAgain("timed out") from error
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise TryAgain(f"status {response.status}")
+        response, answer = post(self._http, self._path, body, "application/json")
         failure = response.headers.get("x-amzn-ErrorType", "").partition(":")[0] or _failure(answer)
         if failure is None and response.status == HTTPStatus.OK:
             return

@@ -1,10 +1,16 @@
-"""Tries again what a service didn't take, with growing pauses, for as long as it is worth it."""
+"""Posts to the services of the direct ways out, and tries again what they didn't take for as long as it is worth it."""
 
 import logging
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.client import HTTPResponse
 from random import random
 
+from tokenstream.signing import ConnectionFailed, ReadTimedOut, SignedConnection
 from tokenstream.sinks import DeliveryFailed
+
+TIMEOUT_SECONDS = 3.0
+"""How long a service may be silent."""
 
 BUDGET_SECONDS = 4.0
 """How long one message is tried; what is left of the function's time at a deadline has to do for it."""
@@ -17,6 +23,22 @@ _logger = logging.getLogger(__name__)
 
 class TryAgain(Exception):
     """The message may not have been taken; the reason is for the log."""
+
+
+def post(http: SignedConnection, path: str, body: bytes, content_type: str) -> tuple[HTTPResponse, bytes]:
+    """Send a request once; returns the response with its whole body. Raises `TryAgain` where another try may help."""
+    try:
+        response = http.request("POST", path, body, {"Content-Type": content_type})
+        answer = b""
+        while data := http.read():
+            answer += data
+    except ConnectionFailed as error:
+        raise TryAgain("connection failed") from error
+    except ReadTimedOut as error:
+        raise TryAgain("timed out") from error
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise TryAgain(f"status {response.status}")
+    return response, answer
 
 
 class Retries:

@@ -14,11 +14,10 @@ from botocore.credentials import Credentials
 from tokenstream import settings
 from tokenstream.auth import TokenVerifier
 from tokenstream.connections import Connections
-from tokenstream.post_to_connection import TIMEOUT_SECONDS as POST_TO_CONNECTION_TIMEOUT_SECONDS
 from tokenstream.post_to_connection import PostToConnection
 from tokenstream.prompt_queue import PromptQueue
-from tokenstream.publish_token import TIMEOUT_SECONDS as PUBLISH_TOKEN_TIMEOUT_SECONDS
 from tokenstream.publish_token import PublishToken
+from tokenstream.retries import TIMEOUT_SECONDS
 from tokenstream.sessions import Sessions
 from tokenstream.signing import SignedConnection
 from tokenstream.sources.bedrock import Bedrock
@@ -70,9 +69,7 @@ def post_to_connection(api: settings.WebSocketApi) -> PostToConnection:
     credentials = _credentials()
 
     def connect() -> SignedConnection:
-        return SignedConnection(
-            api.endpoint, "execute-api", api.region, credentials, read_timeout=POST_TO_CONNECTION_TIMEOUT_SECONDS
-        )
+        return SignedConnection(api.endpoint, "execute-api", api.region, credentials, read_timeout=TIMEOUT_SECONDS)
 
     return PostToConnection(connect, api.endpoint, clock=monotonic, wait=sleep)
 
@@ -82,9 +79,7 @@ def publish_token(api: settings.GraphQLApi) -> PublishToken:
     credentials = _credentials()
 
     def connect() -> SignedConnection:
-        return SignedConnection(
-            api.endpoint, "appsync", api.region, credentials, read_timeout=PUBLISH_TOKEN_TIMEOUT_SECONDS
-        )
+        return SignedConnection(api.endpoint, "appsync", api.region, credentials, read_timeout=TIMEOUT_SECONDS)
 
     return PublishToken(connect, api.endpoint, clock=monotonic, wait=sleep)
 
