@@ -9,19 +9,18 @@ import os
 from time import monotonic, time
 from typing import Any
 
-from tokenstream import settings, telemetry, wiring
+from tokenstream import attempt, settings, telemetry, wiring
 from tokenstream.ending import end
 from tokenstream.errors import InvalidRequest
 from tokenstream.held_message import HeldMessage
 from tokenstream.lease import Lease
-from tokenstream.prompt_queue import HOLD_SECONDS, NoPrompt, Prompt, QueueUnavailable
-from tokenstream.pump import Ending, Pump
-from tokenstream.relay import Relay
-from tokenstream.request import Limits, read_request
+from tokenstream.message_queue import QueueUnavailable
+from tokenstream.prompt_queue import HOLD_SECONDS, NoPrompt, Prompt
+from tokenstream.pump import Ending
+from tokenstream.request import read_request
 from tokenstream.session import Claim, Session
 from tokenstream.sessions import LeaseLost
 from tokenstream.sinks import DeliveryFailed
-from tokenstream.sinks.appsync import AppSyncSink
 from tokenstream.telemetry import logger
 
 ENDING_SECONDS = 10.0
@@ -32,11 +31,10 @@ NEXT_ATTEMPT_SECONDS = 2
 
 sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
 bedrock = wiring.bedrock(settings.BedrockRuntime.from_environment(os.environ))
-publish = wiring.publish_token(settings.GraphQLApi.from_environment(os.environ))
+delivery = wiring.appsync_delivery(os.environ)
 queue = wiring.prompt_queue(settings.PromptQueue.from_environment(os.environ))
 max_receives = settings.prompt_max_receives(os.environ)
-model_limits = settings.ModelLimits.from_environment(os.environ)
-limits = Limits(model_limits.allowed_models, model_limits.max_tokens_cap)
+limits = wiring.limits(os.environ)
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -83,30 +81,19 @@ def _answered(prompt: Prompt, context: Any) -> bool:
     except InvalidRequest as error:
         _refuse(claim, session, error)
         return True
-    relay = Relay(
-        session_id=prompt.session_id,
-        attempt=claim.attempt,
-        model=request.model,
-        path="appsync",
-        delivery=request.delivery,
-        started_at=started_at,
-        max_frame_bytes=AppSyncSink.max_frame_bytes,
-    )
-    source = bedrock.source(request)
-    if claim.instructions.cancel:
-        # Stopped before it began: the model is not even called.
-        relay.complete("cancelled", source.usage, monotonic())
-        source.abort()
-    outcome = Pump(
-        source=source,
-        relay=relay,
-        sink=AppSyncSink(publish, session.owner),
+    outcome = attempt.generate(
+        claim,
+        "appsync",
+        request,
+        source=bedrock.source(request),
+        way_out=delivery.stream(prompt.session_id, session.owner, request.delivery),
         keeper=HeldMessage(Lease(sessions, claim, time), queue, prompt, monotonic),
         clock=monotonic,
+        started_at=started_at,
         deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ENDING_SECONDS,
-        # The last delivery has nobody to leave the session to.
-        recoverable=prompt.receives < max_receives,
-    ).run()
+        # The last delivery leaves the session to the recovery, which reads what was asked from the table.
+        recoverable=sessions.store_answers or prompt.receives < max_receives,
+    )
     telemetry.stream_ended(claim, "appsync", outcome)
     if outcome.ending is Ending.GIVEN_UP:
         _hide(prompt, NEXT_ATTEMPT_SECONDS)
@@ -120,7 +107,7 @@ def _refuse(claim: Claim, session: Session, error: InvalidRequest) -> None:
     logger.warning("request not allowed any more", extra={**ids, "error_code": error.code})
     frames = end(sessions, claim, session, error, time())
     try:
-        AppSyncSink(publish, session.owner).send(frames)
+        delivery.stream(claim.session_id, session.owner, session.delivery).sink.send(frames)
     except DeliveryFailed:
         logger.warning("end not published", extra=ids)  # whoever asks for the session's frames is told
 

@@ -12,16 +12,18 @@ from tokenstream import settings, telemetry, wiring
 from tokenstream.ending import end
 from tokenstream.errors import Internal, InvalidRequest, TokenstreamError
 from tokenstream.frames import ErrorDetail
-from tokenstream.prompt_queue import QueueUnavailable
-from tokenstream.request import Limits, read_request, require_size
+from tokenstream.message_queue import QueueUnavailable
+from tokenstream.request import read_request, require_size
 from tokenstream.session import NewSession
 from tokenstream.sessions import LeaseLost
 from tokenstream.telemetry import logger
 
 sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
 queue = wiring.prompt_queue(settings.PromptQueue.from_environment(os.environ))
-model_limits = settings.ModelLimits.from_environment(os.environ)
-limits = Limits(model_limits.allowed_models, model_limits.max_tokens_cap)
+limits = wiring.limits(os.environ)
+
+BEGIN_SECONDS = 900
+"""How long a prompt may wait in the queue before its session counts as forgotten."""
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def _start(arguments: dict[str, Any], owner: str, worker: str) -> str:
     given = {name: value for name, value in arguments.items() if value is not None}
     fields = given | {"sessionId": request.session_id}
     new = NewSession(request.session_id, owner, "appsync", request.delivery, request.model, encode(fields))
-    sessions.accept(new, None, time())
+    sessions.accept(new, None, time(), begin_within=BEGIN_SECONDS)
     try:
         queue.put(request.session_id, fields)
     except QueueUnavailable:

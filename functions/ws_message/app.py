@@ -17,9 +17,9 @@ from msgspec.json import encode
 from tokenstream import settings, telemetry, wiring
 from tokenstream.ending import end
 from tokenstream.errors import Internal, NotFound, TokenstreamError, Unauthorized
-from tokenstream.frames import BEGINNING, ErrorDetail
+from tokenstream.frames import BEGINNING, Delivery, ErrorDetail
 from tokenstream.replies import Accepted, Pong, Rejected, Reply, encode_reply
-from tokenstream.request import Limits, parse_json, require_size
+from tokenstream.request import parse_json, require_size
 from tokenstream.session import NewSession, Recipient
 from tokenstream.sessions import LeaseLost
 from tokenstream.sinks import ClientGone
@@ -27,12 +27,13 @@ from tokenstream.telemetry import logger
 
 connections = wiring.connections(settings.ConnectionStore.from_environment(os.environ))
 sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
-websocket_api = settings.WebSocketApi.from_environment(os.environ)
-post = wiring.post_to_connection(websocket_api)
-functions = wiring.functions(websocket_api.region)
-stream_function = settings.stream_function(os.environ)
-model_limits = settings.ModelLimits.from_environment(os.environ)
-limits = Limits(model_limits.allowed_models, model_limits.max_tokens_cap)
+delivery = wiring.websocket_delivery(os.environ)
+stream_function = settings.StreamFunction.from_environment(os.environ)
+functions = wiring.functions(stream_function.region)
+limits = wiring.limits(os.environ)
+
+BEGIN_SECONDS = 90
+"""How long a stream may wait for its worker: an asynchronous invocation waits for a minute at most."""
 
 
 class Call:
@@ -47,13 +48,15 @@ class Call:
         self.body: bytes = (event.get("body") or "").encode()
         self.document: object = None
 
-    def reply(self, reply: Reply) -> None:
-        """Answer the message; raises `ClientGone`."""
-        post(self.connection_id, encode_reply(reply))
+    def reply(self, reply: Reply, session_id: str | None = None) -> Delivery:
+        """Answer the message; tells which way the answer went. Raises `ClientGone`."""
+        group = session_id or self.connection_id
+        return delivery.reply(self.connection_id, encode_reply(reply), group=group, ticket=self.ticket)
 
-    def accept(self, session_id: str) -> None:
-        """Say that what was asked of a session is under way; raises `ClientGone`."""
-        self.reply(Accepted(session_id=session_id, request_id=request_id_of(self.document) or UNSET))
+    def accept(self, session_id: str) -> Delivery:
+        """Say that what was asked of a session is under way; otherwise as `reply`."""
+        reply = Accepted(session_id=session_id, request_id=request_id_of(self.document) or UNSET)
+        return self.reply(reply, session_id)
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -103,11 +106,13 @@ def _stream(call: Call, message: Stream, context: Any) -> None:
         raise Unauthorized("The token that the connection was opened with has expired: connect anew.")
     request = message.request
     new = NewSession(request.session_id, call.owner, "websocket", request.delivery, request.model, message.body)
-    sessions.accept(new, Recipient(call.connection_id, BEGINNING, call.ticket), time())
+    recipient = Recipient(call.connection_id, BEGINNING, call.ticket)
+    sessions.accept(new, recipient, time(), begin_within=BEGIN_SECONDS)
     try:
-        # Ahead of the start, so that it comes before every frame.
-        call.accept(request.session_id)
-        _start({"sessionId": request.session_id, "request": message.fields})
+        # Ahead of the start, so that it comes before every frame: on the same way as they.
+        way = call.accept(request.session_id)
+        fields = message.fields if way == "direct" else message.fields | {"delivery": "queued"}
+        _start({"sessionId": request.session_id, "request": fields})
     except (ClientGone, Internal) as error:
         _give_up(call, new, context.aws_request_id, gone=isinstance(error, ClientGone))
 
@@ -118,12 +123,13 @@ def _resume(call: Call, message: Resume) -> None:
     recipient = Recipient(call.connection_id, message.after, call.ticket)
     session = sessions.get(message.session_id, call.owner)
     call.accept(message.session_id)
-    if session.orphaned(time()) or not sessions.redirect(message.session_id, call.owner, recipient):
+    if not sessions.redirect(message.session_id, call.owner, recipient):
         _start(
             {
                 "sessionId": message.session_id,
                 "owner": call.owner,
                 "connectionId": call.connection_id,
+                "delivery": session.delivery,
                 "after": message.after._asdict(),
             }
         )
@@ -131,7 +137,7 @@ def _resume(call: Call, message: Resume) -> None:
 
 def _start(payload: dict[str, Any]) -> None:
     try:
-        functions.invoke(FunctionName=stream_function, InvocationType="Event", Payload=encode(payload))
+        functions.invoke(FunctionName=stream_function.name, InvocationType="Event", Payload=encode(payload))
     except (BotoCoreError, ClientError) as error:
         raise Internal from error
 
@@ -147,8 +153,7 @@ def _give_up(call: Call, new: NewSession, worker: str, *, gone: bool) -> None:
         frames = end(sessions, claim, new, Internal(), now)
     except LeaseLost:
         return  # the start went through after all, its answer was lost
-    for frame in frames:
-        post(call.connection_id, frame.json)
+    delivery.replay(new.session_id, call.connection_id, call.ticket, new.delivery).send(frames)
 
 
 def _reject(call: Call, error: TokenstreamError) -> None:

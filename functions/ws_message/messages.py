@@ -20,7 +20,7 @@ class Stream:
     """A new answer is wanted; `fields` is the request as it came, with its session id."""
 
     request: StreamRequest
-    fields: Mapping[str, Any]
+    fields: dict[str, Any]
 
     @property
     def body(self) -> bytes:

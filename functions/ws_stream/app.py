@@ -1,22 +1,20 @@
 """Streams one answer to a WebSocket connection, or replays one that has ended. Invoked asynchronously, without retries.
 
-What it raises reaches the failure destination, which ends the session.
+What it raises reaches the failure destination, which has the session recovered.
 """
 
 import os
 from time import monotonic, sleep, time
 from typing import Any
 
-from tokenstream import settings, telemetry, wiring
-from tokenstream.frames import Position, Sealed
+from tokenstream import attempt, settings, telemetry, wiring
+from tokenstream.frames import Position
 from tokenstream.lease import Lease
-from tokenstream.pump import Pump
-from tokenstream.relay import Relay
+from tokenstream.pump import Ending
 from tokenstream.replay import Replayer, TimeUp
-from tokenstream.request import Limits, read_request
+from tokenstream.request import read_request
 from tokenstream.sessions import LeaseLost
-from tokenstream.sinks import ClientGone
-from tokenstream.sinks.websocket import WebSocketSink
+from tokenstream.sinks import ClientGone, Sink
 from tokenstream.telemetry import logger
 
 ENDING_SECONDS = 10.0
@@ -24,9 +22,12 @@ ENDING_SECONDS = 10.0
 
 sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
 bedrock = wiring.bedrock(settings.BedrockRuntime.from_environment(os.environ))
-post = wiring.post_to_connection(settings.WebSocketApi.from_environment(os.environ))
-model_limits = settings.ModelLimits.from_environment(os.environ)
-limits = Limits(model_limits.allowed_models, model_limits.max_tokens_cap)
+delivery = wiring.websocket_delivery(os.environ)
+limits = wiring.limits(os.environ)
+
+
+class AttemptGivenUp(Exception):
+    """A passing fault of the model's has ended the attempt: the failure destination sees to the next."""
 
 
 def answer(event: dict[str, Any], context: Any) -> None:
@@ -38,9 +39,11 @@ def answer(event: dict[str, Any], context: Any) -> None:
             "sessionId": str(session_id),
             "owner": str(owner),
             "connectionId": str(connection_id),
-            "after": {"attempt": int(attempt), "sequence": int(sequence)},
+            "delivery": ("direct" | "queued") as way,
+            "after": {"attempt": int(last_attempt), "sequence": int(sequence)},
         }:
-            _replay(session_id, owner, connection_id, Position(attempt, sequence), context)
+            sink = delivery.replay(session_id, connection_id, context.aws_request_id, way)
+            _replay(session_id, owner, Position(last_attempt, sequence), sink, context)
         case _:
             raise ValueError("this is no event of ws_message's")
 
@@ -56,47 +59,28 @@ def _stream(session_id: str, fields: dict[str, Any], context: Any) -> None:
     recipient = claim.instructions.recipient
     assert recipient is not None  # noqa: S101 - a session of this path is accepted with one
     request = read_request(fields, limits, session_id)
-    relay = Relay(
-        session_id=session_id,
-        attempt=claim.attempt,
-        model=request.model,
-        path="websocket",
-        delivery=request.delivery,
-        started_at=started_at,
-        max_frame_bytes=WebSocketSink.max_frame_bytes,
-    )
-    source = bedrock.source(request)
-    if claim.instructions.cancel:
-        # Stopped before it began: the model is not even called.
-        relay.complete("cancelled", source.usage, monotonic())
-        source.abort()
-    sink = WebSocketSink(post, recipient.connection_id)
     lease = Lease(sessions, claim, time)
-
-    def rejoin() -> None:
-        frames: list[Sealed] = []
-        if (missed := lease.missed()) is not None:
-            recipient, frames = missed
-            sink.move(recipient.connection_id)
-        # Without frames too: it raises while the client is gone.
-        sink.send(frames)
-
-    outcome = Pump(
-        source=source,
-        relay=relay,
-        sink=sink,
+    outcome = attempt.generate(
+        claim,
+        "websocket",
+        request,
+        source=bedrock.source(request),
+        way_out=delivery.stream(lease, session_id, recipient.connection_id, request.delivery),
         keeper=lease,
         clock=monotonic,
+        started_at=started_at,
         deadline=monotonic() + _seconds_left(context),
-        rejoin=rejoin,
-    ).run()
+        # The recovery reads what was asked from the table.
+        recoverable=sessions.store_answers,
+    )
     telemetry.stream_ended(claim, "websocket", outcome)
+    if outcome.ending is Ending.GIVEN_UP:
+        raise AttemptGivenUp
 
 
-def _replay(session_id: str, owner: str, connection_id: str, after: Position, context: Any) -> None:
-    sink = WebSocketSink(post, connection_id)
+def _replay(session_id: str, owner: str, after: Position, sink: Sink, context: Any) -> None:
     replayer = Replayer(sessions, context.aws_request_id, clock=time, wait=sleep)
-    ids = {"session_id": session_id, "connection_id": connection_id, "path": "websocket"}
+    ids = {"session_id": session_id, "path": "websocket"}
     try:
         for frames in replayer.frames(session_id, owner, after, time() + _seconds_left(context)):
             if frames:

@@ -105,7 +105,7 @@ class GraphQLApi(Observed):
         received = exchange.received
         assert (received.method, received.target) == ("POST", PATH)
         assert received.headers["content-type"] == "application/json"
-        assert_signed(received, self._credentials, self.endpoint.url)
+        assert_signed(received, self._credentials, self.endpoint.url, "appsync")
         call = json.loads(received.body)
         self.queries.add(call["query"])
         self.before(call["variables"])
@@ -140,19 +140,19 @@ def _document(result: ExecutionResult) -> dict[str, Any]:
     return {"data": result.data, "errors": errors}
 
 
-def assert_signed(received: Received, credentials: Credentials, url: str) -> None:
-    """Assert that AWS would take the signature of a request to its service AppSync."""
+def assert_signed(received: Received, credentials: Credentials, url: str, service: str) -> None:
+    """Assert that this service of AWS's would take the signature of a request."""
     scheme, _, words = received.headers["authorization"].partition(" ")
     parts = dict(word.split("=", 1) for word in words.split(", "))
-    _, date, region, service, end = parts["Credential"].split("/")
-    assert (scheme, region, service, end) == ("AWS4-HMAC-SHA256", REGION, "appsync", "aws4_request")
+    _, date, *scope = parts["Credential"].split("/")
+    assert (scheme, scope) == ("AWS4-HMAC-SHA256", [REGION, service, "aws4_request"])
     assert received.headers["x-amz-date"].startswith(date)
     names = parts["SignedHeaders"].split(";")
     assert {"host", "x-amz-date", "x-amz-security-token"} <= set(names)  # functions have a role's, with a token
     headers = {name: received.headers[name] for name in names}
     request = AWSRequest(received.method, url + received.target, headers=headers, data=received.body)
     request.context["timestamp"] = received.headers["x-amz-date"]
-    auth = SigV4Auth(credentials, service, region)
+    auth = SigV4Auth(credentials, service, REGION)
     expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     assert parts["Signature"] == expected, "AWS would refuse the signature"
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from tests.fakes.observed import Observed
+from tokenstream.errors import ErrorCode
 from tokenstream.frames import Sealed
 from tokenstream.lease import Verdict
 from tokenstream.session import Status
@@ -22,6 +23,7 @@ class FakeKeeper(Observed):
         self.settled: list[tuple[Status, Sealed]] = []
         self.releases = True
         self.released = False
+        self.failure: ErrorCode | None = None
         self._looks = 0
 
     def keep(self, frames: Iterable[Sealed]) -> None:
@@ -42,8 +44,9 @@ class FakeKeeper(Observed):
         self.settled.append((status, terminal))
         return self.settles
 
-    def release(self) -> bool:
+    def release(self, failure: ErrorCode | None) -> bool:
         self.released = True
+        self.failure = failure
         return self.releases
 
     def wait_for_looks(self) -> None:

@@ -124,10 +124,14 @@ class Prompts:
 
     def bury(self) -> None:
         """Let the only message be received as often as it may, and move to the dead letters."""
-        before = self.count(dead=True)
         for _ in range(MAX_RECEIVES):
             self.record()
             self.all_come_back()
+        self.await_dead()
+
+    def await_dead(self) -> None:
+        """Wait until a message whose receives are used up has moved to the dead letters: SQS moves it when asked."""
+        before = self.count(dead=True)
         give_up_at = monotonic() + PATIENCE_SECONDS
         while self.count(dead=True) == before:
             assert self.record(wait=False) is None

@@ -15,6 +15,7 @@ from moto import mock_aws
 TABLE = "sessions"
 CONNECTIONS = "connections"
 _TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+_PARTS = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
 
 
 class _Template(yaml.SafeLoader):
@@ -39,6 +40,12 @@ def template_table(logical_id: str = "SessionsTable") -> dict[str, Any]:
     """Return the properties of a table of the template's."""
     properties: dict[str, Any] = _template()["Resources"][logical_id]["Properties"]
     return properties
+
+
+def table_definition(logical_id: str = "SessionsTable") -> dict[str, Any]:
+    """Return what DynamoDB is told to create a table of the template's, but for its name."""
+    properties = template_table(logical_id)
+    return {part: properties[part] for part in _PARTS if part in properties}
 
 
 class Table:
@@ -96,15 +103,9 @@ def connections_table() -> AbstractContextManager[Table]:
 
 @contextmanager
 def _table(logical_id: str, name: str) -> Iterator[Table]:
-    properties = template_table(logical_id)
     with mock_aws():
         client: Any = _aws().create_client("dynamodb", region_name="us-east-1")
-        client.create_table(
-            TableName=name,
-            BillingMode=properties["BillingMode"],
-            KeySchema=properties["KeySchema"],
-            AttributeDefinitions=properties["AttributeDefinitions"],
-        )
+        client.create_table(TableName=name, **table_definition(logical_id))
         try:
             yield Table(client, name)
         finally:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 
 from local.cloud.clients import AwsClients
-from tests.fakes.table import template_table
+from tests.fakes.table import table_definition
 from tokenstream.sessions import Sessions
 
 GRAPHQL = Path(__file__).parents[2] / "graphql"
@@ -80,11 +80,7 @@ class EmulatedApi:
         return document
 
     def _create_table(self) -> None:
-        properties = template_table()
-        self.aws("dynamodb").create_table(
-            TableName=self.table,
-            **{name: properties[name] for name in ("BillingMode", "KeySchema", "AttributeDefinitions")},
-        )
+        self.aws("dynamodb").create_table(TableName=self.table, **table_definition())
 
     def _create_api(self) -> str:
         create = self._appsync

@@ -49,7 +49,7 @@ def test_a_cancel_changes_nothing_else_of_the_session(api: EmulatedApi) -> None:
 def test_a_session_that_still_waits_in_the_queue_is_cancelled(api: EmulatedApi) -> None:
     sessions = api.sessions()
     new = new_session()
-    sessions.accept(new, None, NOW)
+    sessions.accept(new, None, NOW, begin_within=900)
     assert api.ask(CANCEL, {"id": new.session_id})["data"]["cancelStream"]["status"] == "accepted"
     assert sessions.claim(new.session_id, "worker-1", NOW).instructions.cancel
 

@@ -112,7 +112,7 @@ def test_a_client_of_an_earlier_attempt_gets_all_of_the_current_one_and_nothing_
     claim = begun(sessions)
     first = Attempt(claim.session_id)
     store(sessions, claim, [first.start(), first.token("given up"), first.token("too")], [2, 1])
-    sessions.release(claim)
+    sessions.release(claim, None, NOW)
     recovering = get_stream(api, claim.session_id, attempt=1, sequence=1)
     assert (recovering["status"], len(recovering["frames"]), recovering["more"]) == ("recovering", 2, False)
     claim = sessions.claim(claim.session_id, "worker-2", NOW)
@@ -149,7 +149,7 @@ def test_without_a_position_and_with_null_ones_everything_comes(api: EmulatedApi
 def test_a_session_that_waits_for_its_worker_has_its_status_and_no_frames(api: EmulatedApi) -> None:
     sessions = api.sessions()
     new = NewSession(str(uuid4()), OWNER, "appsync", "direct", MODEL, b"{}")
-    sessions.accept(new, None, NOW)
+    sessions.accept(new, None, NOW, begin_within=900)
     assert get_stream(api, new.session_id) == {
         "sessionId": new.session_id,
         "status": "accepted",

@@ -1,11 +1,12 @@
 """The AppSync path's functions as its clients see them, in this process: the real handlers of one stack between moto's
-table and queue, a scripted model and an AppSync on loopback. A test delivers the queue's messages itself.
+table and queue, a scripted model, and AppSync and SNS on loopback. A test delivers the queue's messages itself.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from itertools import count
 from time import time
 from typing import Any, NamedTuple
@@ -15,10 +16,11 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.frames import Attempt
 from tests.fakes.graphql_api import CREDENTIALS, GraphQLApi, graphql_api
 from tests.fakes.prompts import MAX_RECEIVES, Prompts, Sqs, sqs_client
-from tests.fakes.table import TABLE, Table, sessions_table
+from tests.fakes.table import CONNECTIONS, TABLE, Table, sessions_table
+from tests.fakes.topics_api import TOPIC, TopicsApi, topics_api
 from tests.function_module import Context, load_function
 from tests.integration.scripted_endpoint import PATIENCE_SECONDS, Endpoint, Script, scripted_endpoint
-from tests.integration.websocket_functions import CLAUDE, SUB
+from tests.integration.websocket_functions import CLAUDE, SUB, close_delivery, queued_frames
 from tokenstream import wiring
 from tokenstream.frames import Sealed
 from tokenstream.pump import Pump
@@ -32,24 +34,59 @@ _numbers = count(1)
 
 
 class Functions:
-    """The functions, and all that is around them. `sqs` is the client that they have."""
+    """The functions, and all that is around them.
+
+    `sqs` is the client that they have, `clock` that of the ways to the subscribers.
+    """
 
     def __init__(
-        self, table: Table, prompts: Prompts, api: GraphQLApi, model: Endpoint, modules: Mapping[str, Any]
+        self,
+        table: Table,
+        prompts: Prompts,
+        api: GraphQLApi,
+        topics: TopicsApi,
+        model: Endpoint,
+        clock: FakeClock,
+        load: Callable[[str], Any],
     ) -> None:
         self.table = table
         self.prompts = prompts
         self.api = api
+        self.topics = topics
         self.model = model
-        self.appsync_start = modules["appsync_start"]
-        self.appsync_process = modules["appsync_process"]
-        self.appsync_failed = modules["appsync_failed"]
-        self._clients = [module.queue._client for module in (self.appsync_start, self.appsync_process)]
+        self.clock = clock
+        self.appsync_start = load("appsync_start")
+        self.appsync_process = load("appsync_process")
+        self._load = load
+        self._closing = ExitStack()
+        self._clients = [module.queue._messages._client for module in (self.appsync_start, self.appsync_process)]
         self.sqs = Sqs(self._clients[0])
         for module in (self.appsync_start, self.appsync_process):
-            module.queue._client = self.sqs
+            module.queue._messages._client = self.sqs
         self.sessions: Sessions = self.appsync_process.sessions
         self._pool = ThreadPoolExecutor(4)
+
+    @cached_property
+    def recovery(self) -> Any:
+        module = self._load("recovery")
+        self._closing.callback(module.bedrock._connection.close)
+        for delivery in (module.websocket, module.appsync):
+            self._closing.callback(close_delivery, delivery)
+        return module
+
+    def recover(self, session_id: str) -> None:
+        """Do the state machine's steps up to the session's end, without its pauses."""
+        tries = 0
+        while (step := self._step("look", session_id, tries=tries, lingered=False)["next"]) == "generate":
+            tries += self._step("generate", session_id)["result"] == "given_up"
+        assert step in {"give_up", "end"}, "nobody else has it"
+        if step == "give_up":
+            self._step("give_up", session_id, lingered=False)
+
+    def _step(self, step: str, session_id: str, **counted: Any) -> dict[str, Any]:
+        context = Context(aws_request_id=f"recovery-{next(_numbers)}", seconds_left=FUNCTION_SECONDS)
+        result: dict[str, Any] = self.recovery.handler({"step": step, "sessionId": session_id, **counted}, context)
+        return result
 
     def start(self, sub: str = SUB, **arguments: Any) -> dict[str, Any]:
         """Call the mutation `startStream`; gives what its resolver gets."""
@@ -74,10 +111,6 @@ class Functions:
         assert record is not None
         return self._pool.submit(self.prompts.deliver_record, lambda event: self._process(event, context), record)
 
-    def deliver_dead(self) -> bool:
-        """Let a dead letter be read; tells whether it is done with, or is to come back."""
-        return self.prompts.deliver(self._fail, dead=True)
-
     def dies(self, session_id: str, *texts: str, lease_left: float = -1.0) -> tuple[Claim, list[Sealed]]:
         """Let a worker claim a session, store some text and be gone; its lease lasts for some seconds more."""
         now = time() - LEASE_SECONDS + lease_left
@@ -91,6 +124,10 @@ class Functions:
     def frames(self, session_id: str) -> list[dict[str, Any]]:
         """Return the frames that a session's subscribers have received."""
         return [json.loads(event["frame"]) for event in self.api.published(session_id)]
+
+    def queued(self, session_id: str) -> list[dict[str, Any]]:
+        """Return the frames of a session that the queue behind the topic has got, as they came."""
+        return queued_frames(self.topics, session_id)
 
     def await_frames(self, session_id: str, count: int) -> list[dict[str, Any]]:
         """Wait until a session's subscribers have received so many frames; gives them."""
@@ -123,18 +160,13 @@ class Functions:
         self._pool.shutdown()
         for client in self._clients:
             client.close()
-        for module in (self.appsync_process, self.appsync_failed):
-            module.publish.close()
+        close_delivery(self.appsync_process.delivery)
+        self._closing.close()
         self.appsync_process.bedrock._connection.close()
 
     def _process(self, event: dict[str, Any], context: Context | None) -> dict[str, Any]:
         context = context or Context(aws_request_id=f"worker-{next(_numbers)}", seconds_left=FUNCTION_SECONDS)
         result: dict[str, Any] = self.appsync_process.handler(json.loads(json.dumps(event)), context)
-        return result
-
-    def _fail(self, event: dict[str, Any]) -> dict[str, Any]:
-        context = Context(aws_request_id=f"failed-{next(_numbers)}")
-        result: dict[str, Any] = self.appsync_failed.handler(json.loads(json.dumps(event)), context)
         return result
 
 
@@ -164,7 +196,7 @@ def appsync_functions(cloud: Cloud) -> Iterator[FunctionsFactory]:
     their environment.
 
     The worker looks at its session often, and misses its subscribers for `grace` seconds. Between two tries to publish
-    no time passes.
+    no time passes. A variable that is set to nothing is left out.
     """
     with ExitStack() as stack:
 
@@ -173,6 +205,7 @@ def appsync_functions(cloud: Cloud) -> Iterator[FunctionsFactory]:
                 patch.dict(Pump.__init__.__kwdefaults__, {"look_every": 0.01, "disconnect_grace": grace})
             )
             api = stack.enter_context(graphql_api())
+            topics = stack.enter_context(topics_api())
             model = stack.enter_context(scripted_endpoint(*scripts))
             prompts = Prompts(cloud.sqs)
             variables = {
@@ -185,22 +218,32 @@ def appsync_functions(cloud: Cloud) -> Iterator[FunctionsFactory]:
                 "ALLOWED_MODELS": CLAUDE,
                 "MAX_TOKENS_CAP": "1000",
                 "BEDROCK_API": "auto",
+                "DIRECT_SEND": "true",
+                "FRAMES_TOPIC": TOPIC,
+                "AWS_ENDPOINT_URL_SNS": topics.url,
                 "GRAPHQL_ENDPOINT": api.url,
+                # The recovery has both; here it serves no client of this one.
+                "WEBSOCKET_ENDPOINT": "https://example.com/dev",
                 "PROMPT_QUEUE_URL": prompts.url,
                 "PROMPT_MAX_RECEIVES": str(MAX_RECEIVES),
+                "CONNECTIONS_TABLE": CONNECTIONS,
+                "RECOVERY_ATTEMPTS": "2",
                 "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model.url,
                 **environment,
             }
+            given = {name: value for name, value in variables.items() if value}
             clock = FakeClock()
-            with (
-                # One table for all of them, which a test can look into and let fail.
-                patch.object(wiring, "_dynamodb", lambda region: cloud.table),
-                patch.object(wiring, "monotonic", clock),
-                patch.object(wiring, "sleep", clock.advance),
-            ):
-                names = ("appsync_start", "appsync_process", "appsync_failed")
-                modules = {name: load_function(name, **variables) for name in names}
-            functions = Functions(cloud.table, prompts, api, model, modules)
+
+            def load(name: str) -> Any:
+                with (
+                    # One table for all of them, which a test can look into and let fail.
+                    patch.object(wiring, "_dynamodb", lambda region: cloud.table),
+                    patch.object(wiring, "monotonic", clock),
+                    patch.object(wiring, "sleep", clock.advance),
+                ):
+                    return load_function(name, **given)
+
+            functions = Functions(cloud.table, prompts, api, topics, model, clock, load)
             stack.callback(functions.close)
             return functions
 

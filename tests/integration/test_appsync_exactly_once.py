@@ -1,5 +1,6 @@
 """Whatever happens to a message, its session ends once, with one answer."""
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic
@@ -66,10 +67,11 @@ def take(functions: Functions, step: str, model: Model, session_id: str) -> None
 
 
 def deliver_one(functions: Functions) -> None:
-    for dead, handler in ((False, lambda event: functions._process(event, None)), (True, functions._fail)):
-        record = functions.prompts.record(dead=dead, wait=False)
-        if record is not None:
-            functions.prompts.deliver_record(handler, record, dead=dead)
+    if (record := functions.prompts.record(wait=False)) is not None:
+        functions.prompts.deliver_record(lambda event: functions._process(event, None), record)
+    if (record := functions.prompts.record(dead=True, wait=False)) is not None:
+        functions.recover(json.loads(record["body"])["sessionId"])
+        functions.prompts.deliver_record(lambda event: {"batchItemFailures": []}, record, dead=True)
 
 
 def drain(functions: Functions) -> None:
@@ -89,6 +91,7 @@ def distinct(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @settings(max_examples=15)
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=6))
 @example(steps=["breaks off"] * 3)
+@example(steps=["breaks off"] * 5)
 @example(steps=["worker dies"] * 4)
 @example(steps=["breaks off", "cancel", "answers"])
 @example(steps=["put again", "put again", "breaks off", "worker dies", "answers"])
@@ -103,7 +106,11 @@ def test_a_session_ends_once_with_one_answer(cloud: Cloud, steps: list[str]) -> 
         model.script = ANSWER
         drain(functions)
         status, attempt = functions.status(session_id), int(functions.table.record(session_id)["attempt"]["N"])
-        stored, published = functions.stored(session_id), functions.frames(session_id)
+        stored, direct, queued = (
+            functions.stored(session_id),
+            functions.frames(session_id),
+            functions.queued(session_id),
+        )
         calls = len(functions.model.requests)
     assert status in ENDED
     assert_whole(stored)
@@ -111,8 +118,8 @@ def test_a_session_ends_once_with_one_answer(cloud: Cloud, steps: list[str]) -> 
     if status == "complete":
         assert text(stored) == "".join(TEXTS)
     # An attempt that was given up, and one whose worker was lost, ended without a terminal frame.
-    assert {frame["attempt"] for frame in published if frame["type"] in TERMINAL} <= {attempt}
-    assert [frame["attempt"] for frame in published] == sorted(frame["attempt"] for frame in published)
-    if "publishing fails" not in steps:
-        assert [frame for frame in distinct(published) if frame["attempt"] == attempt] == stored
+    assert {frame["attempt"] for frame in direct + queued if frame["type"] in TERMINAL} <= {attempt}
+    for way in (direct, queued):
+        assert [frame["attempt"] for frame in way] == sorted(frame["attempt"] for frame in way)
+    assert [frame for frame in distinct(direct + queued) if frame["attempt"] == attempt] == stored
     assert calls <= attempt

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.fakes import topics_api
 from tests.fakes.connections_api import BROKEN
 from tests.fakes.graphql_api import UNAUTHORIZED
 from tests.fakes.log_lines import log_lines
@@ -14,6 +15,7 @@ from tests.integration.scripted_endpoint import refused, streamed
 from tests.unit.bedrock_messages import anthropic_answer, exception
 from tokenstream import telemetry
 from tokenstream.session import LEASE_SECONDS
+from tokenstream.sinks.failover import CIRCUIT_SECONDS
 
 MARK = "mark-7f3a9c"
 
@@ -60,10 +62,12 @@ def test_no_log_line_has_a_prompt_a_token_or_a_credential(
                 functions.deliver()
                 functions.prompts.all_come_back()
         # Nobody can be told.
-        for fault in (BROKEN, UNAUTHORIZED):
+        for fault, of_topic in ((BROKEN, topics_api.BROKEN), (UNAUTHORIZED, topics_api.FORBIDDEN)):
             functions.api.always(fault)
+            functions.topics.always(of_topic)
             functions.ask(MARK)
             assert functions.deliver()
+            functions.clock.advance(CIRCUIT_SECONDS)
         functions.api.always(None)
         # Nothing to be done, nothing that can be, nobody else's, nothing of ours, nothing that is allowed any more.
         taken = functions.ask(MARK)
@@ -76,12 +80,6 @@ def test_no_log_line_has_a_prompt_a_token_or_a_credential(
             assert functions.deliver()
         functions.prompts.put(json.dumps({"sessionId": dead, "request": {MARK: MARK, "prompt": MARK}}))
         assert functions.deliver()
-        # The dead letters.
-        session_id = functions.ask(MARK)
-        functions.prompts.put(json.dumps({"sessionId": session_id, "request": {"prompt": MARK}}), dead=True)
-        functions.prompts.put(MARK, dead=True)
-        functions.api.fails(BROKEN)
-        assert [functions.deliver_dead(), functions.deliver_dead()] == [True, True]
         # What is refused.
         for arguments in (
             {},
@@ -101,8 +99,6 @@ def test_no_log_line_has_a_prompt_a_token_or_a_credential(
         functions.start(prompt=MARK)
         with pytest.raises(Exception):  # noqa: B017, PT011 - Lambda logs what it is
             functions.prompts.deliver_record(lambda event: functions._process(event, None), record)
-        with pytest.raises(Exception):  # noqa: B017, PT011 - Lambda logs what it is
-            functions._fail({"Records": [record]})
     logged = "\n".join([*lines, *capfd.readouterr()])
     for message in (
         "stream ended",
@@ -113,7 +109,8 @@ def test_no_log_line_has_a_prompt_a_token_or_a_credential(
         "another worker has it",
         "message is no prompt",
         "request not allowed any more",
-        "session ended in its worker's place",
+        "direct way failed",
+        "frames refused by the topic",
         "request rejected",
         "prompt not queued",
         "message not hidden",

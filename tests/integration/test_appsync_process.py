@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.contract.sinks import AWKWARD_TEXT
+from tests.fakes import topics_api
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections_api import BROKEN, LOST_ANSWER, NO_ANSWER
 from tests.fakes.graphql_api import THROTTLED, UNAUTHORIZED, failing
@@ -29,7 +30,8 @@ from tests.unit.bedrock_messages import TEXTS, anthropic_answer, exception
 from tokenstream.lease import RENEW_SECONDS
 from tokenstream.prompt_queue import HOLD_SECONDS
 from tokenstream.session import LEASE_SECONDS
-from tokenstream.sinks.appsync import MAX_FRAME_BYTES
+from tokenstream.sinks.appsync import MAX_FRAME_BYTES, AppSyncSink
+from tokenstream.sinks.failover import CIRCUIT_SECONDS
 
 TEXT = "".join(TEXTS)
 ANSWER = streamed(anthropic_answer())
@@ -344,7 +346,7 @@ def test_a_worker_that_breaks_has_its_message_back_behind_its_lease(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(functions.appsync_process.AppSyncSink, "send", broken)
+        patch.setattr(AppSyncSink, "send", broken)
         with pytest.raises(ZeroDivisionError):
             functions.deliver()
     assert functions.sqs.hidden()[-1] == HOLD_SECONDS > LEASE_SECONDS
@@ -484,10 +486,27 @@ def test_a_fault_of_the_models_that_passes_is_followed_by_an_attempt_that_has_th
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_fault_that_does_not_pass_ends_the_answer_at_the_last_delivery_with_one_error(
+def test_a_fault_that_does_not_pass_is_left_to_the_recovery_once_the_prompts_deliveries_are_used_up(
     functions_with: FunctionsFactory,
 ) -> None:
     functions = functions_with(*[BROKEN_OFF] * MAX_RECEIVES)
+    session_id = functions.ask()
+    for _ in range(MAX_RECEIVES):
+        assert not functions.deliver()
+        functions.prompts.all_come_back()
+    assert {"complete", "error"}.isdisjoint(frame["type"] for frame in functions.frames(session_id))
+    session = functions.sessions.get(session_id, SUB)
+    assert (session.status, session.failure, session.attempt) == ("recovering", "throttled", MAX_RECEIVES)
+    functions.prompts.await_dead()
+    assert functions.prompts.count() == 0
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_where_prompts_are_not_kept_a_fault_that_does_not_pass_ends_the_answer_at_the_last_delivery_with_one_error(
+    functions_with: FunctionsFactory,
+) -> None:
+    """The recovery could make no attempt of its own."""
+    functions = functions_with(*[BROKEN_OFF] * MAX_RECEIVES, STORE_ANSWERS="false")
     session_id = functions.ask()
     for _ in range(MAX_RECEIVES - 1):
         assert not functions.deliver()
@@ -658,6 +677,74 @@ def test_a_frame_whose_answer_was_lost_is_repeated_with_its_bytes(functions_with
 
 
 @pytest.mark.parametrize("fault", [BROKEN, UNAUTHORIZED], ids=["out", "refused"])
+def test_a_direct_way_that_fails_in_mid_stream_costs_no_character_and_counts_once(
+    functions_with: FunctionsFactory, capsys: pytest.CaptureFixture[str], fault: Any
+) -> None:
+    model = Talker()
+    functions = functions_with(model)
+    session_id = functions.ask()
+    working = functions.delivering()
+    model.says("one ")
+    functions.await_text(session_id, "one ")
+    functions.api.always(fault)
+    model.says("two ")
+    functions.topics.await_queued(lambda messages: len(messages) == 1)
+    model.says("three")
+    model.finishes()
+    assert done(working)
+    frames = functions.frames(session_id) + functions.queued(session_id)
+    assert_whole(frames)
+    assert text(frames) == "one two three"
+    assert functions.stored(session_id) == frames
+    assert functions.status(session_id) == "complete"
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    [failover] = [metric for metric in metrics if "Failovers" in metric]
+    assert (failover["Failovers"], failover["path"], failover["session_id"]) == ([1.0], "appsync", session_id)
+
+
+def test_while_the_direct_way_is_broken_the_next_streams_are_queued_at_once_and_later_ones_try_again(
+    functions_with: FunctionsFactory,
+) -> None:
+    functions = functions_with(*[ANSWER] * 3)
+    functions.ask()
+    functions.api.always(UNAUTHORIZED)
+    assert functions.deliver()
+    tries = len(functions.api.endpoint.requests)
+    functions.clock.advance(CIRCUIT_SECONDS - 0.1)
+    queued = functions.ask()
+    assert functions.deliver()
+    assert len(functions.api.endpoint.requests) == tries
+    assert text(functions.queued(queued)) == TEXT
+    functions.api.always(None)
+    functions.clock.advance(0.2)
+    direct = functions.ask()
+    assert functions.deliver()
+    assert functions.queued(direct) == []
+    assert text(functions.frames(direct)) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [({"DIRECT_SEND": "false", "GRAPHQL_ENDPOINT": ""}, None), ({}, "queued")],
+    ids=["by the switch, without an endpoint", "by the request"],
+)
+def test_an_answer_that_is_to_be_queued_leaves_by_the_topic_as_a_whole(
+    functions_with: FunctionsFactory, environment: dict[str, str], asked: str | None
+) -> None:
+    functions = functions_with(ANSWER, **environment)
+    session_id = functions.ask(delivery=asked)
+    assert functions.deliver()
+    frames = functions.queued(session_id)
+    assert_whole(frames)
+    assert text(frames) == TEXT
+    assert (frames[0]["path"], frames[0]["delivery"]) == ("appsync", "queued")
+    assert functions.stored(session_id) == frames
+    assert {message.group for message in functions.topics.queued} == {session_id}
+    assert functions.api.endpoint.requests == []
+    assert functions.status(session_id) == "complete"
+
+
+@pytest.mark.parametrize("fault", [BROKEN, UNAUTHORIZED], ids=["out", "refused"])
 def test_an_answer_that_nobody_can_get_is_stopped_and_kept_for_whoever_asks(
     functions_with: FunctionsFactory, fault: Any
 ) -> None:
@@ -668,6 +755,7 @@ def test_an_answer_that_nobody_can_get_is_stopped_and_kept_for_whoever_asks(
     model.says("Hel")
     functions.await_text(session_id, "Hel")
     functions.api.always(fault)
+    functions.topics.always(topics_api.BROKEN)
     model.says("lo")
     model.awaits_leaving()
     assert done(working)
@@ -690,14 +778,14 @@ def test_an_answer_that_gets_through_again_within_its_grace_goes_on_and_is_whole
     model.says("a")
     functions.await_text(session_id, "a")
     functions.api.always(BROKEN)
-    requests = len(functions.api.endpoint.requests)
+    functions.topics.always(topics_api.BROKEN)
     model.says("b")
-    functions.api.await_requests(requests + 1)
-    functions.api.always(None)
+    functions.topics.wait_until(lambda: bool(functions.topics.tries))
+    functions.topics.always(None)
     model.says("c")
     model.finishes()
     assert done(working)
-    frames = functions.frames(session_id)
+    frames = functions.frames(session_id) + functions.queued(session_id)
     assert_whole(frames)
     assert text(frames) == "abc"
     assert frames[-1]["stopReason"] == "end_turn"
@@ -709,8 +797,9 @@ def test_an_answer_that_ends_while_its_subscribers_cannot_be_reached_is_not_gene
     functions = functions_with(ANSWER)
     session_id = functions.ask()
     functions.api.always(BROKEN)
+    functions.topics.always(topics_api.BROKEN)
     assert functions.deliver()
-    assert functions.frames(session_id) == []
+    assert functions.frames(session_id) == functions.queued(session_id) == []
     assert functions.status(session_id) == "complete"
     assert text(functions.stored(session_id)) == TEXT
     assert functions.prompts.count() == 0
@@ -788,5 +877,6 @@ def test_a_prompt_that_is_not_allowed_any_more_ends_though_nobody_can_be_told(fu
     functions.prompts.deliver(lambda event: {"batchItemFailures": []})
     functions.prompts.put(json.dumps({"sessionId": session_id, "request": {}}))
     functions.api.always(BROKEN)
+    functions.topics.always(topics_api.BROKEN)
     assert functions.deliver()
     assert functions.status(session_id) == "failed"

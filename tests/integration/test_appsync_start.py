@@ -18,6 +18,7 @@ from tests.integration.scripted_endpoint import streamed
 from tests.integration.websocket_functions import CLAUDE, STRANGER, SUB
 from tests.unit.bedrock_messages import anthropic_answer
 from tokenstream.prompt_queue import Prompt
+from tokenstream.request import read_request
 
 ANSWER = streamed(anthropic_answer())
 MAX_REQUEST_BYTES = 100_000
@@ -58,6 +59,38 @@ def test_a_prompt_is_recorded_and_queued_and_answered_at_once(functions_with: Fu
             "sessionId": session_id,
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("switch", "asked", "way"),
+    [
+        ("true", None, "direct"),
+        ("true", "queued", "queued"),
+        ("false", None, "queued"),
+        ("false", "direct", "queued"),
+    ],
+)
+def test_the_record_says_which_way_the_answer_will_go(
+    functions_with: FunctionsFactory, switch: str, asked: str | None, way: str
+) -> None:
+    functions = functions_with(DIRECT_SEND=switch)
+    session_id = functions.ask(delivery=asked)
+    assert functions.sessions.get(session_id, SUB).delivery == way
+
+
+def test_what_is_recorded_is_enough_for_another_attempt(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    asked: dict[str, Any] = {
+        "messages": [{"role": "user", "content": AWKWARD_TEXT}],
+        "system": "Brief.",
+        "options": {"maxTokens": 5},
+    }
+    session_id = functions.start(**asked, delivery="queued", prompt=None)["sessionId"]
+    body = functions.sessions.request(session_id)
+    assert body is not None
+    request = read_request(json.loads(body), functions.appsync_process.limits, session_id)
+    assert [message.content for message in request.messages] == [AWKWARD_TEXT]
+    assert (request.system, request.options.max_tokens, request.delivery) == ("Brief.", 5, "queued")
 
 
 def test_nothing_is_queued_that_is_not_recorded(functions_with: FunctionsFactory) -> None:
@@ -134,7 +167,6 @@ BAD: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     ({"prompt": "Hi", "system": ""}, "invalid_request", "system"),
     ({"prompt": "Hi", "model": "gpt"}, "invalid_request", "model"),
-    ({"prompt": "Hi", "delivery": "queued"}, "invalid_request", "delivery"),
     ({"prompt": "Hi", "delivery": "pigeon"}, "invalid_request", "delivery"),
     ({"prompt": "Hi", "options": {"maxTokens": 0}}, "invalid_request", "options.maxTokens"),
     ({"prompt": "Hi", "options": {"maxTokens": 1001}}, "invalid_request", "options.maxTokens"),

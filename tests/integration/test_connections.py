@@ -67,6 +67,21 @@ def test_a_closed_connection_is_forgotten(connections: Connections, table: Table
     assert [item["connectionId"]["S"] for item in table.items()] == [ANOTHERS]
 
 
+def test_a_connection_is_open_between_its_opening_and_its_closing(connections: Connections) -> None:
+    assert connections.is_open(MINE) is False
+    connections.open(MINE, "user", NOW)
+    assert connections.is_open(MINE) is True
+    assert connections.is_open(ANOTHERS) is False
+    connections.close(MINE)
+    assert connections.is_open(MINE) is False
+
+
+def test_a_client_that_only_sends_does_not_look_open(connections: Connections) -> None:
+    """Its messages are counted under its id too."""
+    connections.admit(MINE, NOW)
+    assert connections.is_open(MINE) is False
+
+
 def test_a_connection_that_is_closed_twice_does_no_harm(connections: Connections) -> None:
     connections.close(MINE)
     connections.close(MINE)
@@ -137,12 +152,12 @@ def test_the_table_expires_what_is_kept_by_the_attribute_that_is_written() -> No
     assert template_table("ConnectionsTable")["TimeToLiveSpecification"]["AttributeName"] == "expiresAt"
 
 
-@pytest.mark.parametrize("operation", ["open", "close", "admit"])
+@pytest.mark.parametrize("operation", ["open", "close", "admit", "is_open"])
 def test_a_table_that_does_not_answer_is_a_fault_of_ours(
     connections: Connections, table: Table, operation: str
 ) -> None:
     table.unreachable = True
-    arguments = {"open": (MINE, "user", NOW), "close": (MINE,), "admit": (MINE, NOW)}[operation]
+    arguments = {"open": (MINE, "user", NOW), "close": (MINE,), "admit": (MINE, NOW), "is_open": (MINE,)}[operation]
     with pytest.raises(ConnectionsUnavailable) as raised:
         getattr(connections, operation)(*arguments)
     assert raised.value.retryable

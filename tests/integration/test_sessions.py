@@ -18,11 +18,22 @@ from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import TABLE, Table, sessions_table, template_table
 from tokenstream.errors import Conflict, ErrorCode, Internal, NotFound
 from tokenstream.frames import BEGINNING, Path, Position, Sealed
-from tokenstream.session import LEASE_SECONDS, NOTHING_WANTED, Claim, Instructions, NewSession, Recipient, Status
+from tokenstream.session import (
+    LEASE_SECONDS,
+    NEXT_ATTEMPT_SECONDS,
+    NOTHING_WANTED,
+    Claim,
+    Instructions,
+    NewSession,
+    Recipient,
+    Status,
+)
 from tokenstream.sessions import LAST_SEQUENCE, LeaseLost, Sessions, SessionsUnavailable
 
 NOW = 1_763_668_800.25
 TTL = 3600
+BEGIN_SECONDS = 90
+"""How long a worker may take to come."""
 OWNER = "0f8a6c1e-user"
 STRANGER = "someone-else"
 REQUEST = '{"prompt": "Grüße 👋"}'.encode()
@@ -54,7 +65,7 @@ SECOND = Recipient("VqYb2cO1IAMCIhx=", Position(1, 17), "ticket-2")
 def accepted(sessions: Sessions) -> str:
     """Create a session of the WebSocket path; gives its id."""
     new = new_session(path="websocket")
-    sessions.accept(new, FIRST, NOW)
+    sessions.accept(new, FIRST, NOW, begin_within=BEGIN_SECONDS)
     return new.session_id
 
 
@@ -137,7 +148,8 @@ def test_a_session_that_was_accepted_waits_for_its_worker(sessions: Sessions) ->
     assert (session.status, session.attempt, session.path) == ("accepted", 0, "websocket")
     assert (session.recipient, session.cancel_requested, session.terminal) == (FIRST, False, None)
     assert not session.ended
-    assert not session.orphaned(NOW + 10 * LEASE_SECONDS)
+    assert not session.orphaned(NOW + BEGIN_SECONDS)
+    assert session.orphaned(NOW + BEGIN_SECONDS + 0.001)
 
 
 def test_its_worker_learns_whom_the_answer_is_for(sessions: Sessions) -> None:
@@ -173,7 +185,7 @@ def test_an_id_that_was_used_cannot_be_accepted_nor_an_accepted_one_begun(table:
     before = table.items()
     for session_id in ids:
         with pytest.raises(Conflict):
-            sessions.accept(new_session(session_id, "websocket"), SECOND, NOW)
+            sessions.accept(new_session(session_id, "websocket"), SECOND, NOW, begin_within=1)
         with pytest.raises(Conflict):
             sessions.begin(new_session(session_id), "worker-2", NOW)
     assert table.items() == before
@@ -198,8 +210,8 @@ def test_an_http_session_has_no_recipient(sessions: Sessions) -> None:
 def test_the_request_is_kept_for_another_attempt(table: Table, sessions: Sessions) -> None:
     new = new_session()
     sessions.begin(new, "worker-1", NOW)
-    [request] = [item for item in table.items() if item["item"]["S"] == "request"]
-    assert request["request"]["S"].encode() == REQUEST
+    assert sessions.request(new.session_id) == REQUEST
+    assert sessions.request(str(uuid4())) is None
 
 
 def test_neither_request_nor_text_is_kept_where_answers_are_not(table: Table) -> None:
@@ -208,6 +220,7 @@ def test_neither_request_nor_text_is_kept_where_answers_are_not(table: Table) ->
     [record] = table.items()
     assert record["item"]["S"] == "session"
     assert "Grüße" not in str(record)
+    assert sessions.request(claim.session_id) is None
     with pytest.raises(Conflict):
         sessions.begin(new_session(claim.session_id), "worker-2", NOW)
 
@@ -230,11 +243,15 @@ def test_every_item_expires_by_the_attribute_that_the_template_names(table: Tabl
 def test_the_record_that_is_read_twice_a_second_stays_under_a_kilobyte(table: Table, sessions: Sessions) -> None:
     profile = "arn:aws:bedrock:ap-northeast-1:123456789012:application-inference-profile/" + "a" * 64
     new = NewSession(str(uuid4()), str(uuid4()), "websocket", "queued", profile, REQUEST * 100)
-    sessions.accept(new, Recipient("VqYb2cO1IAMCIhw=" * 2, BEGINNING, str(uuid4())), NOW)
+    sessions.accept(new, Recipient("VqYb2cO1IAMCIhw=" * 2, BEGINNING, str(uuid4())), NOW, begin_within=BEGIN_SECONDS)
     claim = sessions.claim(new.session_id, str(uuid4()), NOW)
     furthest = Recipient("VqYb2cO1IAMCIhw=" * 2, Position(999_999, LAST_SEQUENCE), str(uuid4()))
     sessions.redirect(new.session_id, new.owner, furthest)
+    sessions.client_gone(new.session_id, furthest)
     sessions.request_cancel(new.session_id, new.owner)
+    sessions.release(claim, ErrorCode.INVALID_REQUEST, NOW)
+    assert size({"M": table.record(new.session_id)}) < 1024
+    claim = sessions.claim(new.session_id, str(uuid4()), NOW)
     failed = Attempt(new.session_id).error(Internal())
     sessions.settle(claim, "failed", failed)
     assert size({"M": table.record(new.session_id)}) < 1024
@@ -294,33 +311,72 @@ def test_a_renewed_lease_keeps_others_off(sessions: Sessions) -> None:
 
 def test_a_session_that_was_released_is_claimed_at_once(sessions: Sessions) -> None:
     first = begun(sessions)
-    sessions.release(first)
-    assert sessions.get(first.session_id, OWNER).status == "recovering"
+    sessions.release(first, ErrorCode.THROTTLED, NOW + 1)
+    session = sessions.get(first.session_id, OWNER)
+    assert (session.status, session.failure) == ("recovering", ErrorCode.THROTTLED)
     second = sessions.claim(first.session_id, "worker-2", NOW + 1)
     assert (second.attempt, sessions.get(first.session_id, OWNER).status) == (2, "running")
 
 
 def test_a_worker_that_is_known_to_have_failed_is_not_waited_for(sessions: Sessions) -> None:
     failed = begun(sessions)
-    claim = sessions.claim(failed.session_id, "worker-2", NOW + 1, failed_worker="worker-1")
-    assert (claim.attempt, claim.worker) == (2, "worker-2")
+    sessions.abandon(failed.session_id, "worker-1", NOW + 1)
+    assert sessions.get(failed.session_id, OWNER).status == "recovering"
     with pytest.raises(LeaseLost):
         sessions.renew(failed, NOW + 2)
+    claim = sessions.claim(failed.session_id, "worker-2", NOW + 2)
+    assert (claim.attempt, claim.worker) == (2, "worker-2")
 
 
 @pytest.mark.parametrize("failed_worker", ["another", ""])
-def test_the_failure_of_one_worker_takes_nothing_from_another(sessions: Sessions, failed_worker: str) -> None:
+def test_the_failure_of_one_worker_takes_nothing_from_another(
+    table: Table, sessions: Sessions, failed_worker: str
+) -> None:
     claim = begun(sessions)
-    with pytest.raises(LeaseLost):
-        sessions.claim(claim.session_id, "worker-2", NOW + 1, failed_worker=failed_worker)
+    before = table.record(claim.session_id)
+    sessions.abandon(claim.session_id, failed_worker, NOW + 1)
+    assert table.record(claim.session_id) == before
     assert sessions.renew(claim, NOW + 2) == NOTHING_WANTED
 
 
-def test_a_session_that_has_ended_is_not_taken_up_for_its_worker_failed_behind_it(sessions: Sessions) -> None:
+def test_a_session_that_is_no_failed_workers_any_more_stays_as_it_is(table: Table, sessions: Sessions) -> None:
+    """The news of a failure may come twice, and late."""
+    ended, released = begun(sessions), begun(sessions)
+    sessions.settle(ended, "complete", Attempt(ended.session_id).complete())
+    sessions.release(released, ErrorCode.THROTTLED, NOW)
+    waiting = accepted(sessions)
+    before = table.items()
+    for session_id in (ended.session_id, released.session_id, waiting, str(uuid4())):
+        sessions.abandon(session_id, "worker-1", NOW + 50)
+    assert table.items() == before
+
+
+def test_a_session_between_attempts_has_time_before_it_counts_as_forgotten(sessions: Sessions) -> None:
+    released, abandoned = begun(sessions), begun(sessions)
+    sessions.release(released, None, NOW)
+    sessions.abandon(abandoned.session_id, abandoned.worker, NOW)
+    for claim in (released, abandoned):
+        session = sessions.get(claim.session_id, OWNER)
+        assert not session.orphaned(NOW + NEXT_ATTEMPT_SECONDS)
+        assert session.orphaned(NOW + NEXT_ATTEMPT_SECONDS + 0.001)
+
+
+def test_a_session_says_why_its_last_attempt_was_given_up_and_not_an_earlier_one(sessions: Sessions) -> None:
     claim = begun(sessions)
-    sessions.settle(claim, "complete", Attempt(claim.session_id).complete())
-    with pytest.raises(LeaseLost):
-        sessions.claim(claim.session_id, "worker-2", NOW + 1, failed_worker=claim.worker)
+
+    def failure() -> ErrorCode | None:
+        return sessions.get(claim.session_id, OWNER).failure
+
+    assert failure() is None
+    sessions.release(claim, ErrorCode.THROTTLED, NOW)
+    claim = sessions.claim(claim.session_id, "worker-2", NOW)
+    assert failure() is None
+    sessions.release(claim, ErrorCode.MODEL_TIMEOUT, NOW)
+    assert failure() is ErrorCode.MODEL_TIMEOUT
+    # The next one breaks off without a word, and nobody looks after it.
+    claim = sessions.claim(claim.session_id, "worker-3", NOW)
+    sessions.abandon(claim.session_id, "worker-3", NOW)
+    assert failure() is None
 
 
 def test_a_session_that_does_not_exist_is_not_made_by_claiming_it(table: Table, sessions: Sessions) -> None:
@@ -335,7 +391,7 @@ def writes(sessions: Sessions, claim: Claim) -> list[Callable[[], object]]:
     return [
         lambda: sessions.renew(claim, NOW + 100),
         lambda: sessions.instructions(claim),
-        lambda: sessions.release(claim),
+        lambda: sessions.release(claim, ErrorCode.THROTTLED, NOW),
         lambda: sessions.settle(claim, "complete", another_terminal),
     ]
 
@@ -385,12 +441,12 @@ def test_a_session_ends_once(table: Table, sessions: Sessions, status: Status) -
     assert table.record(claim.session_id) == before
 
 
-def test_a_worker_is_missed_once_its_lease_is_over_and_only_while_it_should_run(sessions: Sessions) -> None:
+def test_a_worker_is_missed_once_its_lease_is_over_and_not_behind_the_end(sessions: Sessions) -> None:
     claim = begun(sessions)
     session = sessions.get(claim.session_id, OWNER)
     assert not session.orphaned(NOW + LEASE_SECONDS)
     assert session.orphaned(NOW + LEASE_SECONDS + 0.001)
-    sessions.release(claim)
+    sessions.settle(claim, "complete", Attempt(claim.session_id).complete())
     assert not sessions.get(claim.session_id, OWNER).orphaned(NOW + 10 * LEASE_SECONDS)
 
 
@@ -436,6 +492,134 @@ def test_another_users_session_looks_exactly_like_one_that_does_not_exist(table:
     assert table.items() == before
 
 
+# A client that is gone
+
+
+def test_a_worker_learns_by_each_way_it_looks_that_its_client_is_gone(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    sessions.client_gone(session_id, FIRST)
+    gone = Instructions(cancel=False, recipient=FIRST, gone=True)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    assert claim.instructions == gone
+    assert sessions.instructions(claim) == gone
+    assert sessions.renew(claim, NOW + 10) == gone
+    assert sessions.settle(claim, "complete", Attempt(session_id).complete()) == gone
+
+
+def test_a_client_that_has_come_back_is_not_taken_for_the_one_that_was_gone(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    sessions.client_gone(session_id, FIRST)
+    sessions.redirect(session_id, OWNER, SECOND)
+    assert sessions.instructions(claim) == Instructions(cancel=False, recipient=SECOND, gone=False)
+    # The old connection is found closed once more, by a message that was still on its way.
+    sessions.client_gone(session_id, FIRST)
+    assert sessions.instructions(claim).gone is False
+    # Nor does such a late word say that the new one is there.
+    sessions.client_gone(session_id, SECOND)
+    sessions.client_gone(session_id, FIRST)
+    assert sessions.instructions(claim).gone is True
+
+
+def test_a_client_that_asked_again_on_its_connection_is_not_gone_by_an_earlier_word(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    sessions.redirect(session_id, OWNER, FIRST._replace(ticket="ticket-2"))
+    sessions.client_gone(session_id, FIRST)
+    assert sessions.instructions(claim).gone is False
+
+
+def test_nothing_is_noted_of_a_session_that_has_no_connection_or_does_not_exist(
+    table: Table, sessions: Sessions
+) -> None:
+    claim = begun(sessions)
+    before = table.items()
+    for session_id in (claim.session_id, str(uuid4())):
+        sessions.client_gone(session_id, FIRST)
+    assert table.items() == before
+
+
+# The sessions that are open
+
+DAY = 86_400
+
+
+def still_open(sessions: Sessions, before: float = NOW + DAY) -> set[str]:
+    found = list(sessions.open_since(before))
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def test_a_session_is_found_open_through_all_that_happens_to_it_up_to_its_end(sessions: Sessions) -> None:
+    claims = [begun(sessions), sessions.claim(accepted(sessions), "worker-1", NOW)]
+    waiting = accepted(sessions)
+    ids = {claim.session_id for claim in claims}
+    assert still_open(sessions) == ids | {waiting}
+    for claim in claims:
+        sessions.renew(claim, NOW + 10)
+        sessions.release(claim, ErrorCode.THROTTLED, NOW + 11)
+        assert still_open(sessions) == ids | {waiting}
+        second = sessions.claim(claim.session_id, "worker-2", NOW + 12)
+        sessions.store(second, [Attempt(claim.session_id, 2).start()], NOW + 12)
+        sessions.abandon(claim.session_id, "worker-2", NOW + 13)
+        sessions.request_cancel(claim.session_id, OWNER)
+        assert still_open(sessions) == ids | {waiting}
+        third = sessions.claim(claim.session_id, "worker-3", NOW + 14)
+        sessions.settle(third, "failed", Attempt(claim.session_id, 3).error(Internal()))
+        ids.remove(claim.session_id)
+        assert still_open(sessions) == ids | {waiting}
+    # Nothing that comes behind the end opens it again.
+    for claim in claims:
+        sessions.abandon(claim.session_id, "worker-3", NOW + 15)
+        sessions.request_cancel(claim.session_id, OWNER)
+        sessions.client_gone(claim.session_id, FIRST)
+        sessions.redirect(claim.session_id, OWNER, SECOND)
+    assert still_open(sessions) == {waiting}
+
+
+def test_open_sessions_are_found_whatever_their_ids_begin_with(sessions: Sessions) -> None:
+    ids = {f"{digit}{str(uuid4())[1:]}" for digit in "0123456789abcdef"}
+    for session_id in ids:
+        sessions.begin(new_session(session_id), "worker-1", NOW)
+    assert still_open(sessions) == ids
+
+
+def test_sessions_that_are_too_young_to_have_lost_their_worker_are_not_looked_at(sessions: Sessions) -> None:
+    old, young = new_session("a" + str(uuid4())[1:]), new_session("a" + str(uuid4())[1:])
+    # As text, the earlier time would be the later one.
+    sessions.begin(old, "worker-1", 999_999_999.5)
+    sessions.begin(young, "worker-2", NOW)
+    assert still_open(sessions, NOW) == {old.session_id}
+    assert still_open(sessions, NOW + 0.001) == {old.session_id, young.session_id}
+
+
+def test_more_open_sessions_than_a_page_holds_are_all_found(
+    table: Table, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {f"{digit}{str(uuid4())[1:]}" for digit in "aaaaabb"}
+    for session_id in ids:
+        sessions.begin(new_session(session_id), "worker-1", NOW)
+    query = table._client.query
+    monkeypatch.setattr(table._client, "query", lambda **parameters: query(Limit=2, **parameters))
+    assert still_open(sessions) == ids
+    assert sum("ExclusiveStartKey" in call for call in table.called("query")) >= 2
+
+
+def test_renewing_a_lease_writes_nothing_that_the_index_of_the_open_ones_holds(
+    table: Table, sessions: Sessions
+) -> None:
+    """Each such write would be paid twice, every ten seconds of every stream."""
+    claim = begun(sessions)
+    [index] = template_table()["GlobalSecondaryIndexes"]
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    held = {key["AttributeName"] for key in index["KeySchema"]}
+    before = table.record(claim.session_id)
+    assert held <= set(before)
+    sessions.renew(claim, NOW + 10)
+    after = table.record(claim.session_id)
+    assert {name: after[name] for name in held} == {name: before[name] for name in held}
+
+
 # Redirecting to another connection
 
 
@@ -455,7 +639,7 @@ def test_a_session_that_has_not_begun_or_is_between_attempts_is_redirected_too(s
     assert sessions.redirect(session_id, OWNER, SECOND)
     claim = sessions.claim(session_id, "worker-1", NOW)
     assert claim.instructions.recipient == SECOND
-    sessions.release(claim)
+    sessions.release(claim, None, NOW)
     assert sessions.redirect(session_id, OWNER, FIRST)
     assert sessions.claim(session_id, "worker-2", NOW).instructions.recipient == FIRST
 
@@ -616,7 +800,11 @@ def every_operation(sessions: Sessions) -> list[Callable[[], object]]:
     claim = Claim(str(uuid4()), 1, "worker-1", NOW)
     return [
         lambda: sessions.begin(new_session(), "worker-1", NOW),
-        lambda: sessions.accept(new_session(path="websocket"), FIRST, NOW),
+        lambda: sessions.accept(new_session(path="websocket"), FIRST, NOW, begin_within=1),
+        lambda: sessions.abandon(claim.session_id, "worker-1", NOW),
+        lambda: sessions.client_gone(claim.session_id, FIRST),
+        lambda: sessions.request(claim.session_id),
+        lambda: list(sessions.open_since(NOW)),
         lambda: sessions.claim(claim.session_id, "worker-1", NOW),
         lambda: sessions.redirect(claim.session_id, OWNER, SECOND),
         lambda: sessions.find(claim.session_id),

@@ -5,6 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.contract.sinks import AWKWARD_TEXT
+from tests.fakes import topics_api
 from tests.fakes.connections_api import FORBIDDEN
 from tests.integration.scripted_endpoint import (
     Exchange,
@@ -31,6 +33,7 @@ from tests.integration.websocket_functions import (
 )
 from tests.unit.bedrock_messages import TEXTS, anthropic_answer
 from tokenstream.connections import MESSAGES_PER_WINDOW
+from tokenstream.request import read_request
 
 TEXT = "".join(TEXTS)
 ANSWER = streamed(anthropic_answer())
@@ -148,7 +151,7 @@ BAD: list[tuple[Any, dict[str, Any]]] = [
     ({"action": "sing"}, {"code": "invalid_request", "field": "action"}),
     ({"action": "stream"}, {"code": "invalid_request", "field": "prompt"}),
     ({"action": "stream", "prompt": "Hi", "model": "gpt"}, {"code": "invalid_request", "field": "model"}),
-    ({"action": "stream", "prompt": "Hi", "delivery": "queued"}, {"code": "invalid_request", "field": "delivery"}),
+    ({"action": "stream", "prompt": "Hi", "delivery": "pigeon"}, {"code": "invalid_request", "field": "delivery"}),
     (
         {"action": "stream", "prompt": "Hi", "options": {"maxTokens": 1001}},
         {"code": "invalid_request", "field": "options.maxTokens"},
@@ -322,6 +325,16 @@ def test_a_start_whose_answer_was_lost_is_left_to_the_worker(functions_with: Fun
     assert text(frames) == TEXT
 
 
+def test_what_is_recorded_is_enough_for_another_attempt(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    session_id, _ = functions.ask(CLIENT, AWKWARD_TEXT, system="Brief.", requestId="r-1", delivery="queued")
+    body = functions.sessions.request(session_id)
+    assert body is not None
+    request = read_request(json.loads(body), functions.ws_stream.limits, session_id)
+    assert [message.content for message in request.messages] == [AWKWARD_TEXT]
+    assert (request.system, request.delivery) == ("Brief.", "queued")
+
+
 def test_a_worker_that_comes_late_to_a_session_that_was_given_up_does_nothing(
     functions_with: FunctionsFactory,
 ) -> None:
@@ -345,10 +358,33 @@ def test_for_a_client_that_is_gone_before_it_was_accepted_nothing_is_started(fun
     assert functions.status(session_id) == "cancelled"
 
 
-def test_for_a_client_that_cannot_be_reached_nothing_is_started(functions_with: FunctionsFactory) -> None:
+def test_a_client_that_cannot_be_answered_directly_is_answered_by_the_queue_and_so_is_its_stream(
+    functions_with: FunctionsFactory,
+) -> None:
+    """Frames that took another way than the reply could come before it."""
+    functions = functions_with(ANSWER)
+    functions.api.always(CLIENT, FORBIDDEN)
+    assert functions.send(CLIENT, {"action": "stream", "prompt": "Hi", "requestId": "r-1"}) == []
+    event = functions.invokes.payloads.pop()
+    session_id = event["sessionId"]
+    functions.api.always(CLIENT, None)
+    functions.work(event)
+    assert functions.frames(CLIENT) == []
+    [reply] = [json.loads(message.text) for message in functions.topics.queued[:1]]
+    assert reply == {
+        "type": "reply",
+        "connectionId": CLIENT,
+        "reply": {"type": "accepted", "sessionId": session_id, "requestId": "r-1"},
+    }
+    assert_whole(functions.queued(session_id))
+    assert {message.group for message in functions.topics.queued} == {session_id}
+
+
+def test_for_a_client_that_cannot_be_reached_at_all_nothing_is_started(functions_with: FunctionsFactory) -> None:
     functions = functions_with()
     session_id = str(uuid4())
     functions.api.always(CLIENT, FORBIDDEN)
+    functions.topics.always(topics_api.FORBIDDEN)
     assert functions.send(CLIENT, {"action": "stream", "prompt": "Hi", "sessionId": session_id}) == []
     assert functions.invokes.payloads == []
     assert functions.status(session_id) == "cancelled"

@@ -26,9 +26,8 @@ from tests.integration.websocket_functions import (
     websocket_tables,
 )
 from tests.unit.bedrock_messages import TEXTS, anthropic_answer
-from tokenstream.frames import BEGINNING
 from tokenstream.replay import HEARTBEAT_SECONDS
-from tokenstream.session import LEASE_SECONDS, NewSession, Recipient
+from tokenstream.session import LEASE_SECONDS, NewSession
 
 TEXT = "".join(TEXTS)
 ANSWER = streamed(anthropic_answer())
@@ -219,18 +218,13 @@ def test_a_session_of_another_path_is_followed_while_it_runs(functions_with: Fun
     assert functions.api.raw(ANOTHER)[1:] == [start.json, token.json, complete.json]
 
 
-@pytest.mark.parametrize("path", ["url", "websocket"])
-def test_an_answer_whose_worker_has_died_ends_with_an_error_for_who_comes_back(
-    functions_with: FunctionsFactory, path: Any
+def test_an_http_answer_whose_worker_has_died_ends_with_an_error_for_who_comes_back(
+    functions_with: FunctionsFactory,
 ) -> None:
     functions = functions_with()
     long_ago = functions.ws_stream.time() - LEASE_SECONDS - 1
-    new = NewSession(str(uuid4()), SUB, path, "direct", CLAUDE, b"{}")
-    if path == "websocket":
-        functions.sessions.accept(new, Recipient(CLIENT, BEGINNING, "ticket"), long_ago)
-        claim = functions.sessions.claim(new.session_id, "lost", long_ago)
-    else:
-        claim = functions.sessions.begin(new, "lost", long_ago)
+    new = NewSession(str(uuid4()), SUB, "url", "direct", CLAUDE, b"{}")
+    claim = functions.sessions.begin(new, "lost", long_ago)
     start = Attempt(new.session_id).start()
     functions.sessions.store(claim, [start], long_ago)
     frames = functions.replayed(new.session_id)
@@ -238,6 +232,18 @@ def test_an_answer_whose_worker_has_died_ends_with_an_error_for_who_comes_back(
     assert (frames[-1]["error"]["code"], frames[-1]["error"]["retryable"]) == ("internal", True)
     assert functions.status(new.session_id) == "failed"
     assert functions.replayed(new.session_id, (1, 1)) == frames[1:]
+
+
+def test_a_client_that_comes_back_to_an_answer_whose_worker_has_died_waits_for_the_next_attempt(
+    functions_with: FunctionsFactory,
+) -> None:
+    functions = functions_with()
+    session_id, _ = functions.ask(CLIENT)
+    functions.sessions.claim(session_id, "lost", functions.ws_stream.time() - LEASE_SECONDS - 1)
+    assert functions.resume(ANOTHER, session_id) is None, "a replay would send what the next attempt sends"
+    recipient = functions.sessions.get(session_id, SUB).recipient
+    assert recipient is not None
+    assert recipient.connection_id == ANOTHER
 
 
 def test_a_replay_whose_client_leaves_ends_in_peace(functions_with: FunctionsFactory) -> None:

@@ -1,5 +1,5 @@
 """The WebSocket path's functions as clients see them, in this process: the real handlers of one stack between moto's
-tables, a scripted model and `@connections` on loopback. What `ws_message` starts a test hands to `ws_stream` itself.
+tables, a scripted model, `@connections` and SNS on loopback. What `ws_message` starts a test hands to `ws_stream`.
 """
 
 import json
@@ -18,13 +18,16 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from tests.fakes.clock import FakeClock
 from tests.fakes.connections_api import ConnectionsApi, connections_api
+from tests.fakes.graphql_api import CREDENTIALS
 from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import CONNECTIONS, TABLE, Table, connections_table, sessions_table
+from tests.fakes.topics_api import TOPIC, TopicsApi, topics_api
 from tests.function_module import Context, load_function
 from tests.integration.scripted_endpoint import Endpoint, Exchange, Script, scripted_endpoint
 from tests.unit.bedrock_messages import anthropic_answer, chunk
-from tokenstream import post_to_connection, wiring
+from tokenstream import wiring
 from tokenstream.pump import Pump
 from tokenstream.session import Claim, NewSession
 from tokenstream.sessions import Sessions
@@ -103,15 +106,24 @@ class Talker:
 
 
 class Functions:
-    """The functions, and all that is around them."""
+    """The functions, and all that is around them. `clock` is that of the ways to the clients."""
 
-    def __init__(self, table: Table, api: ConnectionsApi, model: Endpoint, modules: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        api: ConnectionsApi,
+        topics: TopicsApi,
+        model: Endpoint,
+        clock: FakeClock,
+        modules: Mapping[str, Any],
+    ) -> None:
         self.table = table
         self.api = api
+        self.topics = topics
         self.model = model
+        self.clock = clock
         self.ws_message = modules["ws_message"]
         self.ws_stream = modules["ws_stream"]
-        self.ws_failed = modules["ws_failed"]
         self.sdk = self.ws_message.functions
         self.invokes = RecordedInvokes()
         self.ws_message.functions = self.invokes
@@ -172,22 +184,9 @@ class Functions:
         new = NewSession(str(uuid4()), SUB, "url", "direct", CLAUDE, b"{}")
         return new, self.sessions.begin(new, "http-worker", time())
 
-    def fail(self, event: dict[str, Any], worker: str, condition: str = "RetriesExhausted") -> None:
-        """Hand `ws_failed` the record of an invocation that has failed."""
-        record = {
-            "version": "1.0",
-            "timestamp": "2026-11-20T12:10:00.568Z",
-            "requestContext": {
-                "requestId": worker,
-                "functionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{STREAM_FUNCTION}:$LATEST",
-                "condition": condition,
-                "approximateInvokeCount": 1,
-            },
-            "requestPayload": event,
-            "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
-            "responsePayload": {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out"},
-        }
-        assert self.ws_failed.handler(record, Context(aws_request_id=f"failed-{next(_numbers)}")) is None
+    def queued(self, session_id: str) -> list[dict[str, Any]]:
+        """Return the frames of a session that the queue behind the topic has got, as they came."""
+        return queued_frames(self.topics, session_id)
 
     def await_text(self, connection_id: str, expected: str) -> None:
         """Wait until a connection has received a text."""
@@ -210,8 +209,8 @@ class Functions:
         # A worker that a failed test has left waiting for the model must not be waited for.
         self.model.close_connections()
         self._pool.shutdown()
-        for module in (self.ws_message, self.ws_stream, self.ws_failed):
-            module.post.close()
+        for module in (self.ws_message, self.ws_stream):
+            close_delivery(module.delivery)
         self.ws_stream.bedrock._connection.close()
 
 
@@ -228,6 +227,19 @@ def assert_whole(frames: list[dict[str, Any]]) -> None:
     assert [frame["sequence"] for frame in frames] == list(range(1, len(frames) + 1))
     assert [frame["type"] in {"complete", "error"} for frame in frames] == [False] * (len(frames) - 1) + [True]
     assert len({(frame["sessionId"], frame["attempt"]) for frame in frames}) == 1
+
+
+def queued_frames(topics: TopicsApi, session_id: str) -> list[dict[str, Any]]:
+    """Return the frames of a session that the queue behind the topic has got, as they came."""
+    bodies = [json.loads(message.text) for message in topics.queued if message.group == session_id]
+    return [frame for body in bodies if body["type"] == "frames" for frame in body["frames"]]
+
+
+def close_delivery(delivery: Any) -> None:
+    """Close the connections of a function's ways out."""
+    for way in (delivery._topic, getattr(delivery, "_post", None), getattr(delivery, "_publish", None)):
+        if way is not None:
+            way.close()
 
 
 def start_failures() -> dict[str, Exception]:
@@ -262,7 +274,8 @@ FunctionsFactory = Callable[..., Functions]
 def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
     """Give what starts the functions anew, with a model that follows scripts and with changes to their environment.
 
-    The worker looks at its session often, and misses a client for `grace` seconds.
+    The worker looks at its session often, and misses a client for `grace` seconds. Between two tries to reach a client
+    no time passes. A variable that is set to nothing is left out.
     """
     with ExitStack() as stack:
 
@@ -271,11 +284,14 @@ def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
                 patch.dict(Pump.__init__.__kwdefaults__, {"look_every": 0.01, "disconnect_grace": grace})
             )
             # However slow the machine is, no message is given up for it.
-            stack.enter_context(patch.object(post_to_connection, "BUDGET_SECONDS", PATIENCE_SECONDS))
             stack.enter_context(patch.object(wiring, "TIMEOUT_SECONDS", PATIENCE_SECONDS))
             api = stack.enter_context(connections_api())
+            topics = stack.enter_context(topics_api())
             model = stack.enter_context(scripted_endpoint(*scripts))
             variables = {
+                "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
+                "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
+                "AWS_SESSION_TOKEN": str(CREDENTIALS.token),
                 "CONNECTIONS_TABLE": CONNECTIONS,
                 "SESSIONS_TABLE": TABLE,
                 "SESSION_TTL_SECONDS": "3600",
@@ -283,15 +299,24 @@ def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
                 "ALLOWED_MODELS": CLAUDE,
                 "MAX_TOKENS_CAP": "1000",
                 "BEDROCK_API": "auto",
+                "DIRECT_SEND": "true",
+                "FRAMES_TOPIC": TOPIC,
+                "AWS_ENDPOINT_URL_SNS": topics.url,
                 "WEBSOCKET_ENDPOINT": api.url,
                 "STREAM_FUNCTION": STREAM_FUNCTION,
                 "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model.url,
                 **environment,
             }
-            # One table for all of them, which a test can look into and let fail.
-            with patch.object(wiring, "_dynamodb", lambda region: tables.sessions):
-                modules = {name: load_function(name, **variables) for name in ("ws_message", "ws_stream", "ws_failed")}
-            functions = Functions(tables.sessions, api, model, modules)
+            given = {name: value for name, value in variables.items() if value}
+            clock = FakeClock()
+            with (
+                # One table for all of them, which a test can look into and let fail.
+                patch.object(wiring, "_dynamodb", lambda region: tables.sessions),
+                patch.object(wiring, "monotonic", clock),
+                patch.object(wiring, "sleep", clock.advance),
+            ):
+                modules = {name: load_function(name, **given) for name in ("ws_message", "ws_stream")}
+            functions = Functions(tables.sessions, api, topics, model, clock, modules)
             stack.callback(functions.close)
             return functions
 

@@ -155,7 +155,7 @@ def test_appsync_writes_its_own_log_and_no_other() -> None:
     assert set(statement["Action"]) == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
-def test_publishing_is_for_the_two_functions_that_end_streams_and_on_this_field_alone() -> None:
+def test_publishing_is_for_the_functions_that_push_frames_and_on_this_field_alone() -> None:
     deployed = stack()
     publishers = {
         role: (statement["Action"], statement["Resource"])
@@ -164,7 +164,8 @@ def test_publishing_is_for_the_two_functions_that_end_streams_and_on_this_field_
         if any(action.startswith("appsync:") for action in as_list(statement["Action"]))
     }
     field = ("appsync:GraphQL", "GraphQLApi.Arn/types/Mutation/fields/publishToken")
-    assert publishers == {"AppSyncProcessFunctionRole": field, "AppSyncFailedFunctionRole": field}
+    roles = {"AppSyncProcessFunctionRole", "DeliverFunctionRole", "RecoveryFunctionRole"}
+    assert publishers == dict.fromkeys(roles, field)
 
 
 def test_appsync_is_not_kept_waiting_for_longer_than_it_waits() -> None:
@@ -180,8 +181,8 @@ def test_lambda_takes_the_queue_for_any_length_of_an_answer(timeout: str) -> Non
     # Lambda refuses a queue whose messages come back while their function may still run.
     function = deployed.properties("AppSyncProcessFunction")["Timeout"]
     assert int(deployed.properties("PromptQueue")["VisibilityTimeout"]) >= int(function) == int(timeout)
-    failed = deployed.properties("AppSyncFailedFunction")["Timeout"]
-    assert deployed.properties("PromptDeadLetterQueue")["VisibilityTimeout"] >= failed
+    recovery_start = deployed.properties("RecoveryStartFunction")["Timeout"]
+    assert deployed.properties("PromptDeadLetterQueue")["VisibilityTimeout"] >= recovery_start
 
 
 def test_a_prompt_is_kept_no_longer_than_its_session() -> None:
@@ -198,11 +199,11 @@ def test_the_worker_knows_which_try_is_the_last() -> None:
 
 
 def test_prompts_are_encrypted_and_travel_in_tls_alone() -> None:
-    queues = dict(stack().of_type("AWS::SQS::Queue"))
-    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
-    policy = only("AWS::SQS::QueuePolicy")
+    queues = {"PromptQueue", "PromptDeadLetterQueue"}
+    assert all(stack().properties(queue)["SqsManagedSseEnabled"] is True for queue in queues)
+    policy = stack().properties("PromptQueuePolicy")
     [statement] = policy["PolicyDocument"]["Statement"]
-    assert set(policy["Queues"]) == queues.keys()
+    assert set(policy["Queues"]) == queues
     assert set(statement["Resource"]) == {f"{queue}.Arn" for queue in queues}
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -216,8 +217,8 @@ def test_no_answer_waits_for_another_ones_end() -> None:
     assert source["ScalingConfig"] == {"MaximumConcurrency": "7"}
 
 
-def test_prompts_whose_tries_are_used_up_are_ended() -> None:
-    source = event_source("AppSyncFailedFunction")
+def test_prompts_whose_tries_are_used_up_are_recovered() -> None:
+    source = event_source("RecoveryStartFunction")
     assert source["EventSourceArn"] == "PromptDeadLetterQueue.Arn"
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
@@ -232,9 +233,14 @@ def test_prompts_whose_tries_are_used_up_are_ended() -> None:
             {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"},
         ),
         (
-            "AppSyncFailedFunctionRole",
+            "RecoveryStartFunctionRole",
             "PromptDeadLetterQueue.Arn",
             {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"},
+        ),
+        (
+            "DeliverFunctionRole",
+            "FramesQueue.Arn",
+            {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"},
         ),
     ],
 )

@@ -9,7 +9,7 @@ from tests.template.transformed import REGION, stack
 
 ROLES = [logical_id for logical_id, _ in stack().of_type("AWS::IAM::Role")]
 FUNCTION_ROLES = [f"{logical_id}Role" for logical_id, _ in stack().of_type("AWS::Lambda::Function")]
-GENERATING = ["HttpStreamFunctionRole", "WsStreamFunctionRole", "AppSyncProcessFunctionRole"]
+GENERATING = ["HttpStreamFunctionRole", "WsStreamFunctionRole", "AppSyncProcessFunctionRole", "RecoveryFunctionRole"]
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 NOVA = "amazon.nova-2-lite-v1:0"
 PROFILE = f"arn:aws:bedrock:{REGION}:123456789012:inference-profile/global.{HAIKU}"
@@ -71,10 +71,12 @@ def allowed_on(role: str, resource: str) -> set[str]:
         ("WsConnectionFunctionRole", set(), {"PutItem", "DeleteItem"}),
         ("WsMessageFunctionRole", {"GetItem", "PutItem", "UpdateItem"}, {"UpdateItem"}),
         ("WsStreamFunctionRole", {"GetItem", "PutItem", "UpdateItem", "Query"}, set()),
-        ("WsFailedFunctionRole", {"GetItem", "PutItem", "UpdateItem"}, set()),
         ("AppSyncStartFunctionRole", {"PutItem", "UpdateItem"}, set()),
         ("AppSyncProcessFunctionRole", {"GetItem", "PutItem", "UpdateItem", "Query"}, set()),
-        ("AppSyncFailedFunctionRole", {"GetItem", "PutItem", "UpdateItem"}, set()),
+        ("DeliverFunctionRole", {"GetItem", "UpdateItem"}, set()),
+        ("RecoveryFunctionRole", {"GetItem", "PutItem", "UpdateItem", "Query"}, {"GetItem"}),
+        ("RecoveryStartFunctionRole", {"UpdateItem"}, set()),
+        ("RecoverySweepFunctionRole", {"GetItem"}, set()),
     ],
 )
 def test_a_function_may_do_just_what_it_does_with_the_tables(
@@ -193,9 +195,17 @@ def test_a_route_may_call_its_function_and_no_other_may() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    ["WsStreamFunction", "WsFailedFunction", "AppSyncStartFunction", "AppSyncProcessFunction", "AppSyncFailedFunction"],
+    [
+        "WsStreamFunction",
+        "AppSyncStartFunction",
+        "AppSyncProcessFunction",
+        "DeliverFunction",
+        "RecoveryFunction",
+        "RecoveryStartFunction",
+        "RecoverySweepFunction",
+    ],
 )
-def test_nothing_but_the_stack_itself_starts_a_generation(function: str) -> None:
+def test_nothing_but_the_stack_itself_starts_what_generates_delivers_or_recovers(function: str) -> None:
     assert not [
         permission
         for _, permission in stack().of_type("AWS::Lambda::Permission")
@@ -214,9 +224,17 @@ def test_each_function_may_invoke_the_next_one_and_no_other() -> None:
 
     assert invokes("WsMessageFunctionRole") == ["WsStreamFunction.Arn"]
     # The failure destination is called with the role of the function that has failed.
-    assert invokes("WsStreamFunctionRole") == ["WsFailedFunction.Arn"]
+    assert invokes("WsStreamFunctionRole") == ["RecoveryStartFunction.Arn"]
     assert invokes("GraphQLStartRole") == ["AppSyncStartFunction.Arn"]
-    invoking = {"WsMessageFunctionRole", "WsStreamFunctionRole", "GraphQLStartRole"}
+    assert invokes("RecoveryStateMachineRole") == ["RecoveryFunction.Arn"]
+    assert invokes("RecoverySweepFunctionEveryMinuteRole") == ["RecoverySweepFunction.Arn"]
+    invoking = {
+        "WsMessageFunctionRole",
+        "WsStreamFunctionRole",
+        "GraphQLStartRole",
+        "RecoveryStateMachineRole",
+        "RecoverySweepFunctionEveryMinuteRole",
+    }
     assert all(not invokes(role) for role in ROLES if role not in invoking)
 
 
@@ -227,5 +245,10 @@ def test_connections_may_be_written_to_by_those_that_answer_on_this_stage_alone(
         for statement in stack().statements(role)
         if any(action.startswith("execute-api:") for action in as_list(statement["Action"]))
     }
-    assert senders.keys() == {"WsMessageFunctionRole", "WsStreamFunctionRole", "WsFailedFunctionRole"}
+    assert senders.keys() == {
+        "WsMessageFunctionRole",
+        "WsStreamFunctionRole",
+        "DeliverFunctionRole",
+        "RecoveryFunctionRole",
+    }
     assert set(senders.values()) == {("execute-api:ManageConnections", CONNECTIONS)}

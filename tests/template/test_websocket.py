@@ -79,22 +79,31 @@ def test_an_answer_may_take_as_long_as_on_the_other_paths() -> None:
     assert deployed.properties("HttpStreamFunction")["Timeout"] == "900"
 
 
+def invoke_config(function: str) -> dict[str, Any]:
+    [config] = [
+        properties
+        for _, properties in stack().of_type("AWS::Lambda::EventInvokeConfig")
+        if properties["FunctionName"] == function
+    ]
+    return config
+
+
 def test_no_answer_is_generated_a_second_time_by_itself() -> None:
-    assert only("AWS::Lambda::EventInvokeConfig")["MaximumRetryAttempts"] == 0
+    assert invoke_config("WsStreamFunction")["MaximumRetryAttempts"] == 0
 
 
 def test_a_stream_does_not_start_long_after_its_client_has_stopped_waiting() -> None:
-    assert only("AWS::Lambda::EventInvokeConfig")["MaximumEventAgeInSeconds"] == 60
+    assert invoke_config("WsStreamFunction")["MaximumEventAgeInSeconds"] == 60
 
 
 def test_a_stream_that_fails_is_not_forgotten() -> None:
-    config = only("AWS::Lambda::EventInvokeConfig")
-    assert (config["FunctionName"], config["Qualifier"]) == ("WsStreamFunction", "$LATEST")
-    assert config["DestinationConfig"]["OnFailure"]["Destination"] == "WsFailedFunction.Arn"
+    config = invoke_config("WsStreamFunction")
+    assert config["Qualifier"] == "$LATEST"
+    assert config["DestinationConfig"]["OnFailure"]["Destination"] == "RecoveryStartFunction.Arn"
 
 
 def test_a_function_that_answers_knows_the_stage_of_its_connections() -> None:
-    for function in ("WsMessageFunction", "WsStreamFunction", "WsFailedFunction"):
+    for function in ("WsMessageFunction", "WsStreamFunction", "DeliverFunction", "RecoveryFunction"):
         endpoint = stack(Stage="prod").environment(function)["WEBSOCKET_ENDPOINT"]
         assert endpoint == "https://WebSocketApi.execute-api.us-east-1.amazonaws.com/prod"
 
@@ -163,7 +172,10 @@ def test_connections_go_with_the_stack() -> None:
         ("WsMessageFunction", "Errors"),
         ("WsStreamFunction", "Errors"),
         ("WsStreamFunction", "Throttles"),
-        ("WsFailedFunction", "Errors"),
+        ("DeliverFunction", "Errors"),
+        ("RecoveryFunction", "Errors"),
+        ("RecoveryStartFunction", "Errors"),
+        ("RecoverySweepFunction", "Errors"),
     ],
 )
 def test_somebody_hears_of_a_function_that_fails(function: str, metric: str) -> None:
@@ -192,7 +204,9 @@ def test_the_dashboard_can_be_read_by_cloudwatch() -> None:
     body = json.loads(only("AWS::CloudWatch::Dashboard")["DashboardBody"])
     places = [(widget["x"], widget["y"]) for widget in body["widgets"]]
     assert len(set(places)) == len(places)
-    assert {"WebSocket API", "WebSocket functions"} <= {widget["properties"]["title"] for widget in body["widgets"]}
+    assert {"WebSocket API", "WebSocket functions", "Queued way", "Recovery"} <= {
+        widget["properties"]["title"] for widget in body["widgets"]
+    }
 
 
 def test_no_resource_waits_for_one_that_waits_for_it() -> None:

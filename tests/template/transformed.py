@@ -34,8 +34,8 @@ def source() -> dict[str, Any]:
 def _transformed(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     template = source()
     for logical_id, resource in template["Resources"].items():
-        # As `sam package` does: SAM's transform takes no folders.
-        for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+        # As `sam package` does: SAM's transform takes nothing from a disk.
+        for uri in {"CodeUri", "ContentUri", "DefinitionUri"} & resource["Properties"].keys():
             resource["Properties"][uri] = f"s3://artifacts/{logical_id}"
     no_managed_policies = SimpleNamespace(load=dict)
     # SAM sees the parameters as well: some properties it resolves itself.

@@ -36,7 +36,7 @@ class Orphan:
     def __init__(self, table: Table, *, store_answers: bool = True) -> None:
         self.sessions = Sessions(table, TABLE, ttl=3600, store_answers=store_answers)
         self.new = NewSession(str(uuid4()), OWNER, "websocket", "direct", MODEL, b"{}")
-        self.sessions.accept(self.new, Recipient("connection", BEGINNING, "ticket"), NOW)
+        self.sessions.accept(self.new, Recipient("connection", BEGINNING, "ticket"), NOW, begin_within=90)
 
     def claim(self, now: float = NOW, worker: str = "ender") -> Claim:
         return self.sessions.claim(self.new.session_id, worker, now)
@@ -84,6 +84,14 @@ def test_a_session_that_its_user_had_stopped_is_cancelled_and_not_failed(table: 
     assert isinstance(terminal.frame, Complete)
     assert terminal.frame.stop_reason == "cancelled"
     assert (terminal.frame.usage.input_tokens, terminal.frame.usage.output_tokens) == (0, 0)
+    assert (orphan.session.status, orphan.session.terminal) == ("cancelled", terminal)
+
+
+def test_an_answer_that_its_client_has_left_without_a_word_is_cancelled_and_not_failed(table: Table) -> None:
+    orphan = Orphan(table)
+    *_, terminal = end(orphan.sessions, orphan.claim(), orphan.new, INTERRUPTED, NOW, unwanted=True)
+    assert isinstance(terminal.frame, Complete)
+    assert terminal.frame.stop_reason == "cancelled"
     assert (orphan.session.status, orphan.session.terminal) == ("cancelled", terminal)
 
 

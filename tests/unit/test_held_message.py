@@ -5,9 +5,11 @@ import pytest
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import SESSION, Attempt
 from tests.fakes.keeper import FakeKeeper
+from tokenstream.errors import ErrorCode
 from tokenstream.held_message import HeldMessage
 from tokenstream.lease import RENEW_SECONDS, Verdict
-from tokenstream.prompt_queue import HOLD_SECONDS, Prompt, QueueUnavailable
+from tokenstream.message_queue import QueueUnavailable
+from tokenstream.prompt_queue import HOLD_SECONDS, Prompt
 
 PROMPT = Prompt(SESSION, {"prompt": "mark-7f3a9c"}, "message", "receipt", 1)
 LOOK_SECONDS = 0.5
@@ -116,6 +118,7 @@ def test_everything_else_is_the_leases(worker: Worker) -> None:
     assert worker.lease.settled == [("complete", terminal)] * 2
     for releases in (True, False):
         worker.lease.releases = releases
-        assert worker.held.release() is releases
+        assert worker.held.release(ErrorCode.THROTTLED) is releases
     assert worker.lease.released
+    assert worker.lease.failure is ErrorCode.THROTTLED
     assert worker.queue.tries == []

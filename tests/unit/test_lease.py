@@ -12,12 +12,14 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.frames import MODEL, Attempt
 from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.table import TABLE, Table, sessions_table
+from tokenstream.errors import ErrorCode
 from tokenstream.frames import BEGINNING, Position, Sealed
 from tokenstream.lease import MAX_BATCH_BYTES, RENEW_SECONDS, Lease, Verdict
 from tokenstream.session import LEASE_SECONDS, Claim, NewSession, Recipient
 from tokenstream.sessions import Sessions
 
 OWNER = "user"
+FIRST = Recipient("connection-0", BEGINNING, "ticket-0")
 DYNAMODB_ITEM_BYTES = 400 * 1024
 
 
@@ -66,11 +68,11 @@ class Moving(Held):
     def __init__(self, table: Table, *, attempt: int = 1) -> None:
         super().__init__(table)
         new = NewSession(str(uuid4()), OWNER, "websocket", "direct", MODEL, b"{}")
-        self.sessions.accept(new, Recipient("connection-0", BEGINNING, "ticket-0"), self.clock())
+        self.sessions.accept(new, FIRST, self.clock(), begin_within=90)
         for _ in range(attempt):
             self.claim = self.sessions.claim(new.session_id, "worker-1", self.clock())
             if self.claim.attempt < attempt:
-                self.sessions.release(self.claim)
+                self.sessions.release(self.claim, None, self.clock())
         self.lease = Lease(self.sessions, self.claim, self.clock)
         self.frames = Attempt(new.session_id, attempt)
         self.comings = 0
@@ -286,18 +288,20 @@ def test_the_client_gets_its_ending_while_the_table_is_out(held: Held) -> None:
 
 
 def test_a_released_session_is_open_to_the_next_attempt(held: Held) -> None:
-    assert held.lease.release() is True
-    assert held.status == "recovering"
+    assert held.lease.release(ErrorCode.THROTTLED) is True
+    session = held.sessions.get(held.claim.session_id, OWNER)
+    assert (session.status, session.failure) == ("recovering", ErrorCode.THROTTLED)
+    assert session.lease_until > held.clock() + LEASE_SECONDS
     assert held.sessions.claim(held.claim.session_id, "worker-2", held.clock()).attempt == 2
 
 
 def test_releasing_what_is_lost_or_out_of_reach_breaks_nothing_and_is_told(held: Held) -> None:
     theirs = held.overtaken()
-    assert held.lease.release() is False
+    assert held.lease.release(None) is False
     session = held.sessions.get(held.claim.session_id, OWNER)
     assert (session.status, session.attempt) == ("running", theirs.attempt)
     held.table.unreachable = True
-    assert held.lease.release() is False
+    assert held.lease.release(None) is False
 
 
 # A client that comes back on another connection
@@ -324,7 +328,7 @@ def test_where_the_client_has_stayed_nothing_is_missed_and_nothing_read(moving: 
 
 def test_a_client_that_had_moved_before_the_worker_came_is_where_it_begins(shared_table: Table) -> None:
     moving = Moving(shared_table)
-    moving.sessions.release(moving.claim)
+    moving.sessions.release(moving.claim, None, moving.clock())
     recipient = moving.comes_back(Position(1, 3))
     claim = moving.sessions.claim(moving.claim.session_id, "worker-2", moving.clock())
     assert claim.instructions.recipient == recipient
@@ -481,6 +485,38 @@ def test_a_client_that_comes_back_at_the_very_end_is_found_by_the_last_write(mov
     recipient = moving.comes_back(Position(1, 1))
     assert moving.lease.settle("complete", terminal)
     assert moving.lease.missed() == (recipient, frames[1:])
+
+
+# A client that is gone, says whoever delivers in the worker's place
+
+
+@pytest.mark.parametrize("passed", [1, RENEW_SECONDS], ids=["while looking", "while renewing"])
+def test_a_worker_hears_that_its_client_is_gone_and_that_it_has_come_back(moving: Moving, passed: float) -> None:
+    assert moving.lease.client_gone is False
+    moving.sessions.client_gone(moving.claim.session_id, FIRST)
+    moving.clock.advance(passed)
+    assert moving.lease.look() is Verdict.GO_ON
+    assert moving.lease.client_gone is True
+    moving.comes_back()
+    moving.clock.advance(passed)
+    assert moving.lease.look() is Verdict.MOVED
+    assert moving.lease.client_gone is False
+
+
+def test_the_next_worker_begins_with_what_is_known_of_its_client(moving: Moving) -> None:
+    moving.sessions.client_gone(moving.claim.session_id, FIRST)
+    moving.sessions.release(moving.claim, None, moving.clock())
+    claim = moving.sessions.claim(moving.claim.session_id, "worker-2", moving.clock())
+    assert Lease(moving.sessions, claim, moving.clock).client_gone is True
+
+
+def test_a_client_that_comes_back_at_the_very_end_does_not_count_as_gone_any_more(moving: Moving) -> None:
+    """The terminal frame is sent behind the last write: it would be withheld from the one who waits for it."""
+    moving.sessions.client_gone(moving.claim.session_id, FIRST)
+    moving.lease.look()
+    moving.comes_back()
+    assert moving.lease.settle("complete", moving.frames.complete())
+    assert moving.lease.client_gone is False
 
 
 def test_an_end_that_was_not_written_moves_nobody(moving: Moving) -> None:

@@ -205,13 +205,13 @@ def test_a_kept_connection_that_was_closed_in_the_meantime_costs_no_wait(api: Co
 
 
 @pytest.mark.parametrize(("jitter", "share"), [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
-def test_the_pauses_grow_up_to_a_second_and_vary_by_half(api: ConnectionsApi, jitter: float, share: float) -> None:
+def test_the_pauses_grow_and_vary_by_half(api: ConnectionsApi, jitter: float, share: float) -> None:
     api.always(CLIENT, THROTTLED)
     with posting(api.url, jitter=jitter) as way, pytest.raises(DeliveryFailed):
         way.post(CLIENT, MESSAGE)
-    longest = [0.05, 0.1, 0.2, 0.4, 0.8, *[1.0] * 20]
+    longest = [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     assert way.waits == pytest.approx([share * pause for pause in longest[: len(way.waits)]])
-    assert len(way.waits) >= 6
+    assert len(way.waits) >= 5
 
 
 @given(jitter=st.floats(0, 1, exclude_max=True), slow=st.floats(0, 3))

@@ -1,5 +1,4 @@
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,14 +10,9 @@ from hypothesis import strategies as st
 from tests.contract.sinks import AWKWARD_TEXT
 from tests.fakes.frames import SESSION
 from tests.fakes.prompts import Prompts, Sqs, sqs_client
-from tokenstream.prompt_queue import (
-    HOLD_SECONDS,
-    MAX_VISIBILITY_SECONDS,
-    NoPrompt,
-    Prompt,
-    PromptQueue,
-    QueueUnavailable,
-)
+from tests.fakes.topics_api import ALLOWED_BY_SQS
+from tokenstream.message_queue import MAX_VISIBILITY_SECONDS, MessageQueue, QueueUnavailable
+from tokenstream.prompt_queue import HOLD_SECONDS, NoPrompt, Prompt, PromptQueue
 from tokenstream.session import LEASE_SECONDS
 
 REQUEST = {"prompt": "Hi", "options": {"maxTokens": 5, "temperature": 0.5, "topP": None}, "sessionId": SESSION}
@@ -33,8 +27,6 @@ RECORD: dict[str, Any] = {
     "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:prompts",
     "awsRegion": "us-east-1",
 }
-ALLOWED_BY_SQS = re.compile("[\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-"""Source: Amazon SQS API reference, SendMessage."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +47,7 @@ def sqs(client: Any) -> Sqs:
 
 @pytest.fixture
 def queue(sqs: Sqs, prompts: Prompts) -> PromptQueue:
-    return PromptQueue(sqs, prompts.url)
+    return PromptQueue(MessageQueue(sqs, prompts.url))
 
 
 def received(prompts: Prompts) -> Prompt:
@@ -93,7 +85,7 @@ class _Taken:
 def test_no_prompt_has_a_character_that_sqs_refuses_or_replaces(prompt: str, field: str) -> None:
     request = {"prompt": prompt + "\ufffe\uffff", field: [prompt]}
     taken = _Taken()
-    PromptQueue(taken, "https://queue").put(SESSION, request)
+    PromptQueue(MessageQueue(taken, "https://queue")).put(SESSION, request)
     [call] = taken.calls
     assert ALLOWED_BY_SQS.fullmatch(call["MessageBody"])
     assert Prompt.from_record({**RECORD, "body": call["MessageBody"]}).request == request
@@ -197,7 +189,7 @@ def test_a_message_is_back_only_when_the_lease_must_have_run_out() -> None:
 )
 def test_seconds_are_what_sqs_takes(seconds: float, whole: int) -> None:
     taken = _Taken()
-    PromptQueue(taken, "https://queue").hide(Prompt.from_record(RECORD), seconds)
+    PromptQueue(MessageQueue(taken, "https://queue")).hide(Prompt.from_record(RECORD), seconds)
     assert taken.calls == [
         {"QueueUrl": "https://queue", "ReceiptHandle": RECORD["receiptHandle"], "VisibilityTimeout": whole}
     ]

@@ -240,15 +240,24 @@ def test_an_answer_that_went_well_leaves_no_error_in_the_log(behind: Step, caplo
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("fault", [PASSING, Break.OFF, RuntimeError("odd")])
-def test_an_attempt_that_another_one_follows_ends_without_a_terminal_frame(fault: Step) -> None:
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (PASSING, ErrorCode.THROTTLED),
+        (Break.OFF, ErrorCode.MODEL_ERROR),
+        (RuntimeError("odd"), ErrorCode.INTERNAL),
+    ],
+)
+def test_an_attempt_that_another_one_follows_ends_without_a_terminal_frame_and_says_why(
+    fault: Step, failure: ErrorCode
+) -> None:
     source = FakeSource(Delta("Hel"))
     stream = Stream(source, recoverable=True).begin()
     stream.sink.wait_until(lambda: bool(stream.sink.sends))
     source.says(fault)
     assert stream.end() == Outcome(Ending.GIVEN_UP)
     assert kinds(stream.sink.frames) == [Start, Token]
-    assert stream.keeper.released
+    assert (stream.keeper.released, stream.keeper.failure) == (True, failure)
     assert stream.keeper.settled == []
     assert source.closed
 

@@ -157,7 +157,7 @@ def test_a_new_attempt_is_given_whole_and_the_rest_of_the_old_one_not_at_all(tab
 
     def again() -> None:
         story.store(story.frames.token("never to be seen"))
-        story.sessions.release(story.claim)
+        story.sessions.release(story.claim, None, story.clock())
         story.next_attempt()
         answer.extend([story.frames.start(), story.frames.token("b")])
         story.store(*answer)
@@ -171,7 +171,7 @@ def test_a_new_attempt_is_given_whole_and_the_rest_of_the_old_one_not_at_all(tab
 def test_a_client_of_an_old_attempt_gets_the_new_one_from_its_start(table: Table) -> None:
     story = Story(table)
     story.store(story.frames.start(), *map(story.frames.token, "abcdefgh"))
-    story.sessions.release(story.claim)
+    story.sessions.release(story.claim, None, story.clock())
     story.next_attempt()
     answer = [story.frames.start(), story.frames.token("x")]
     story.store(*answer)
@@ -183,7 +183,7 @@ def test_a_client_of_an_old_attempt_gets_the_new_one_from_its_start(table: Table
 # A session whose worker is gone
 
 
-@pytest.mark.parametrize("path", ["url", "rest", "websocket"])
+@pytest.mark.parametrize("path", ["url", "rest"])
 def test_an_answer_that_its_worker_left_ends_with_one_error_and_is_failed(table: Table, path: Path) -> None:
     story = Story(table, path=path)
     left = [story.frames.start(), story.frames.token("a")]
@@ -238,8 +238,9 @@ def test_two_that_come_back_at_once_get_the_same_end(table: Table) -> None:
     assert story.sessions.get(story.session_id, OWNER).attempt == 2
 
 
-def test_a_session_that_has_a_recovery_is_left_to_it(table: Table) -> None:
-    story = Story(table, path="appsync")
+@pytest.mark.parametrize("path", ["websocket", "appsync"])
+def test_a_session_that_has_a_recovery_is_left_to_it(table: Table, path: Path) -> None:
+    story = Story(table, path=path)
     story.worker_dies()
 
     def recovery() -> None:
@@ -259,7 +260,7 @@ def test_a_session_that_has_a_recovery_is_left_to_it(table: Table) -> None:
 def accepted(story: Story) -> None:
     """Make the story's session one of the WebSocket path's that no worker has come to yet."""
     new = NewSession(str(uuid4()), OWNER, "websocket", "direct", MODEL, b"{}")
-    story.sessions.accept(new, Recipient("connection", BEGINNING, "ticket"), story.clock())
+    story.sessions.accept(new, Recipient("connection", BEGINNING, "ticket"), story.clock(), begin_within=90)
     story.session_id = new.session_id
 
 

@@ -286,9 +286,26 @@ def test_a_session_id_that_is_no_uuid_is_refused(value: str) -> None:
 
 
 def test_where_frames_can_be_queued_a_client_may_ask_for_it() -> None:
-    limits = Limits(("m",), 10, frozenset({"direct", "queued"}))
+    limits = Limits(("m",), 10, ("direct", "queued"))
     assert parse_request(b'{"prompt": "Hi", "delivery": "queued"}', limits, NEW_ID).delivery == "queued"
+    assert parse_request(b'{"prompt": "Hi", "delivery": "direct"}', limits, NEW_ID).delivery == "direct"
     assert parse_request(b'{"prompt": "Hi"}', limits, NEW_ID).delivery == "direct"
+
+
+@pytest.mark.parametrize("wanted", ["", ', "delivery": "direct"', ', "delivery": "queued"', ', "delivery": null'])
+def test_where_nothing_is_sent_directly_every_answer_is_queued(wanted: str) -> None:
+    limits = Limits(("m",), 10, ("direct", "queued"), direct_send=False)
+    assert parse_request(f'{{"prompt": "Hi"{wanted}}}'.encode(), limits, NEW_ID).delivery == "queued"
+
+
+def test_where_nothing_is_sent_directly_a_delivery_that_there_is_not_is_refused_all_the_same() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse_request(
+            b'{"prompt": "Hi", "delivery": "pigeon"}',
+            Limits(("m",), 10, ("direct", "queued"), direct_send=False),
+            NEW_ID,
+        )
+    assert raised.value.field == "delivery"
 
 
 @pytest.mark.parametrize(

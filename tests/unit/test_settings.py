@@ -5,17 +5,22 @@ import pytest
 from tokenstream.settings import (
     BedrockRuntime,
     ConnectionStore,
+    FramesQueue,
+    FramesTopic,
     GraphQLApi,
     Guardrail,
     ModelLimits,
     PromptQueue,
+    Recovery,
     SessionStore,
     SettingsError,
+    StateMachine,
+    StreamFunction,
     UserPool,
     WebSocketApi,
     allowed_origins,
+    direct_send,
     prompt_max_receives,
-    stream_function,
     tracing,
 )
 
@@ -38,8 +43,14 @@ ENVIRONMENT = {
     "GRAPHQL_ENDPOINT": "https://api.appsync-api.eu-west-1.amazonaws.com/graphql",
     "PROMPT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/prompts",
     "PROMPT_MAX_RECEIVES": "3",
+    "DIRECT_SEND": "true",
+    "FRAMES_TOPIC": "arn:aws:sns:eu-west-1:123456789012:frames.fifo",
+    "FRAMES_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/frames.fifo",
+    "RECOVERY_ATTEMPTS": "2",
+    "FALLBACK_MODEL": "",
+    "RECOVERY_STATE_MACHINE": "arn:aws:states:eu-west-1:123456789012:stateMachine:recovery",
 }
-REQUIRED = sorted(set(ENVIRONMENT) - {"GUARDRAIL_ID", "GUARDRAIL_VERSION"})
+REQUIRED = sorted(set(ENVIRONMENT) - {"GUARDRAIL_ID", "GUARDRAIL_VERSION", "FALLBACK_MODEL"})
 
 
 def read_all(environment: Mapping[str, str]) -> None:
@@ -52,11 +63,16 @@ def read_all(environment: Mapping[str, str]) -> None:
         WebSocketApi,
         GraphQLApi,
         PromptQueue,
+        FramesTopic,
+        FramesQueue,
+        Recovery,
+        StateMachine,
+        StreamFunction,
     ):
         part.from_environment(environment)
     allowed_origins(environment)
-    stream_function(environment)
     prompt_max_receives(environment)
+    direct_send(environment)
 
 
 def test_the_templates_environment_is_read() -> None:
@@ -78,7 +94,7 @@ def test_the_templates_environment_is_read() -> None:
         region="eu-west-1", endpoint="https://api.execute-api.eu-west-1.amazonaws.com/dev"
     )
     assert allowed_origins(ENVIRONMENT) == ("https://a.example", "https://b.example")
-    assert stream_function(ENVIRONMENT) == "stack-ws-stream"
+    assert StreamFunction.from_environment(ENVIRONMENT) == StreamFunction("eu-west-1", "stack-ws-stream")
     assert GraphQLApi.from_environment(ENVIRONMENT) == GraphQLApi(
         region="eu-west-1", endpoint="https://api.appsync-api.eu-west-1.amazonaws.com/graphql"
     )
@@ -86,6 +102,15 @@ def test_the_templates_environment_is_read() -> None:
         region="eu-west-1", url="https://sqs.eu-west-1.amazonaws.com/123456789012/prompts"
     )
     assert prompt_max_receives(ENVIRONMENT) == 3
+    assert direct_send(ENVIRONMENT) is True
+    assert FramesTopic.from_environment(ENVIRONMENT) == FramesTopic(
+        region="eu-west-1", arn=ENVIRONMENT["FRAMES_TOPIC"], endpoint="https://sns.eu-west-1.amazonaws.com"
+    )
+    assert FramesQueue.from_environment(ENVIRONMENT) == FramesQueue("eu-west-1", ENVIRONMENT["FRAMES_QUEUE_URL"])
+    assert Recovery.from_environment(ENVIRONMENT) == Recovery(attempts=2, fallback_model=None)
+    assert StateMachine.from_environment(ENVIRONMENT) == StateMachine(
+        region="eu-west-1", arn=ENVIRONMENT["RECOVERY_STATE_MACHINE"]
+    )
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -124,6 +149,11 @@ def test_a_function_needs_no_variables_of_parts_that_it_has_not() -> None:
         ("PROMPT_MAX_RECEIVES", "thrice"),
         ("STORE_ANSWERS", "yes"),
         ("STORE_ANSWERS", "True"),
+        ("DIRECT_SEND", "True"),
+        ("DIRECT_SEND", "no"),
+        ("RECOVERY_ATTEMPTS", "-1"),
+        ("RECOVERY_ATTEMPTS", "twice"),
+        ("RECOVERY_ATTEMPTS", "\u0662"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(name: str, value: str) -> None:
@@ -152,6 +182,17 @@ def test_a_version_without_a_guardrail_is_no_guardrail() -> None:
     assert bedrock(GUARDRAIL_VERSION="1").guardrail is None
 
 
+def test_nothing_is_sent_directly_where_that_is_off() -> None:
+    assert direct_send(ENVIRONMENT | {"DIRECT_SEND": "false"}) is False
+
+
+def test_a_stack_may_recover_by_another_model_or_not_at_all() -> None:
+    changes = {"FALLBACK_MODEL": "first", "RECOVERY_ATTEMPTS": "0"}
+    assert Recovery.from_environment(ENVIRONMENT | changes) == Recovery(attempts=0, fallback_model="first")
+    without = {name: value for name, value in ENVIRONMENT.items() if name != "FALLBACK_MODEL"}
+    assert Recovery.from_environment(without).fallback_model is None
+
+
 def test_answers_are_not_stored_where_that_is_off() -> None:
     assert SessionStore.from_environment(ENVIRONMENT | {"STORE_ANSWERS": "false"}).store_answers is False
 
@@ -174,6 +215,16 @@ def test_a_services_own_variable_wins() -> None:
     moved = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:1"}
     assert bedrock(**moved).endpoint == "http://127.0.0.1:1"
     assert user_pool(**moved).endpoint == "http://127.0.0.1:4566"
+
+
+def test_frames_are_queued_where_the_services_or_the_topics_own_variable_says() -> None:
+    def endpoint(**moved: str) -> str:
+        return FramesTopic.from_environment(ENVIRONMENT | moved).endpoint
+
+    assert endpoint(AWS_ENDPOINT_URL="http://127.0.0.1:4566/") == "http://127.0.0.1:4566"
+    assert endpoint(AWS_ENDPOINT_URL="http://127.0.0.1:4566", AWS_ENDPOINT_URL_SNS="http://127.0.0.1:1") == (
+        "http://127.0.0.1:1"
+    )
 
 
 def test_moving_cognito_moves_its_keys_and_not_the_issuer() -> None:
@@ -210,6 +261,12 @@ def test_frames_are_published_where_the_template_says_whatever_moves_the_service
         (GraphQLApi.from_environment, "GRAPHQL_ENDPOINT"),
         (PromptQueue.from_environment, "PROMPT_QUEUE_URL"),
         (prompt_max_receives, "PROMPT_MAX_RECEIVES"),
+        (direct_send, "DIRECT_SEND"),
+        (FramesTopic.from_environment, "FRAMES_TOPIC"),
+        (FramesQueue.from_environment, "FRAMES_QUEUE_URL"),
+        (Recovery.from_environment, "RECOVERY_ATTEMPTS"),
+        (StateMachine.from_environment, "RECOVERY_STATE_MACHINE"),
+        (StreamFunction.from_environment, "STREAM_FUNCTION"),
     ],
 )
 def test_a_function_of_the_queues_needs_no_other_variables(

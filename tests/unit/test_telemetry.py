@@ -113,6 +113,33 @@ def test_an_answer_without_a_token_spoils_no_average(capsys: pytest.CaptureFixtu
     assert "TimeToFirstToken" not in names(metrics(capsys))
 
 
+def test_a_failover_is_counted_by_path_and_its_reason_logged(
+    capsys: pytest.CaptureFixture[str], log: io.StringIO
+) -> None:
+    telemetry.failed_over(session_id=SESSION, path="websocket", reason="status 503")
+    document = metrics(capsys)
+    assert names(document) == {"Failovers": 1}
+    [directive] = document["_aws"]["CloudWatchMetrics"]
+    assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [["path", "service"]]
+    assert (document["path"], document["session_id"]) == ("websocket", SESSION)
+    [line] = log.getvalue().splitlines()
+    entry = json.loads(line)
+    assert (entry["message"], entry["level"]) == ("direct way failed", "WARNING")
+    assert (entry["session_id"], entry["path"], entry["reason"]) == (SESSION, "websocket", "status 503")
+
+
+def test_what_is_counted_in_a_streams_course_is_not_counted_with_its_end(
+    capsys: pytest.CaptureFixture[str], log: io.StringIO
+) -> None:
+    telemetry.count("Failovers", "appsync", "another-session")
+    [directive] = json.loads(capsys.readouterr().out)["_aws"]["CloudWatchMetrics"]
+    assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [["path", "service"]]
+    telemetry.stream_ended(CLAIM, "websocket", FAILED)
+    document = metrics(capsys)
+    assert names(document) == {"FailedStreams": 1}
+    assert (document["path"], document["session_id"]) == ("websocket", SESSION)
+
+
 def test_nothing_of_one_stream_is_counted_with_the_next_on_a_warm_worker(
     capsys: pytest.CaptureFixture[str], log: io.StringIO
 ) -> None:
@@ -179,16 +206,31 @@ from tokenstream.telemetry import traced
 def handler(event, context):
     return event
 made = traced(handler, enabled={enabled})
-print(made is handler, "aws_xray_sdk" in sys.modules, made({{"a": 1}}, None))
+print("aws_xray_sdk" in sys.modules, made({{"a": 1}}, None))
 """
 
 
 def test_tracing_that_is_off_costs_no_import_at_a_cold_start() -> None:
-    assert run_python(TRACED.format(enabled=False)) == "True False {'a': 1}"
+    assert run_python(TRACED.format(enabled=False)) == "False {'a': 1}"
 
 
 def test_tracing_that_is_on_wraps_the_handler() -> None:
-    assert run_python(TRACED.format(enabled=True)) == "False True {'a': 1}"
+    assert run_python(TRACED.format(enabled=True)) == "True {'a': 1}"
+
+
+def test_what_a_failed_invocation_was_caused_by_is_in_the_log_and_it_fails_all_the_same(log: io.StringIO) -> None:
+    """Lambda's own report has the last exception alone."""
+
+    def handler(event: dict[str, Any], context: Any) -> None:
+        raise RuntimeError("the fault") from OSError("the cause")
+
+    with pytest.raises(RuntimeError, match="the fault"):
+        telemetry.traced(handler, enabled=False)({"prompt": "quitten"}, None)
+    [line] = log.getvalue().splitlines()
+    entry = json.loads(line)
+    assert (entry["message"], entry["level"]) == ("invocation failed", "ERROR")
+    assert "the cause" in entry["exception"]
+    assert "quitten" not in line
 
 
 def test_not_even_a_debugged_stack_logs_what_the_sdk_sends() -> None:

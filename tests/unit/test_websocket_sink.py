@@ -1,12 +1,10 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.fakes.frames import SESSION, Attempt
 from tokenstream.frames import Sealed
-from tokenstream.sinks import ClientGone, DeliveryFailed
+from tokenstream.sinks import ClientGone, DeliveryFailed, Refused
 from tokenstream.sinks.websocket import WebSocketSink
 
 OLD, NEW = "old=", "new="
@@ -70,63 +68,46 @@ def test_each_frame_is_a_message_of_its_own(sink: WebSocketSink, post: FakePost,
 # The way fails
 
 
-def test_frames_that_did_not_get_through_leave_first_and_unchanged(
+def test_a_failure_says_which_frames_are_left_and_tries_none_of_those_behind_it(
     sink: WebSocketSink, post: FakePost, frames: Attempt
 ) -> None:
-    first, second, third = frames.start(), frames.token("a"), frames.token("b")
-    post.fails()
-    refuses(lambda: sink.send([first, second]))
-    post.works()
-    sink.send([third])
-    assert post.received[OLD] == jsons(first, second, third)
-
-
-def test_what_got_through_before_the_failure_is_not_sent_again(
-    sink: WebSocketSink, post: FakePost, frames: Attempt
-) -> None:
+    """Whoever sends them another way sends them all, in order, and none twice that got through."""
     answer = frames.answer("a", "b", "c")
-    outcomes = iter([None, None, DeliveryFailed("throttled"), None, None, None])
+    outcomes = iter([None, None, DeliveryFailed("throttled")])
     post.outcome = lambda connection_id: next(outcomes)
-    refuses(lambda: sink.send(answer[:4]))
-    sink.send(answer[4:])
-    assert post.received[OLD] == jsons(*answer)
+    with pytest.raises(DeliveryFailed, match="throttled") as raised:
+        sink.send(answer)
+    assert raised.value.undelivered == answer[2:]
+    assert post.received[OLD] == jsons(*answer[:2])
 
 
-def test_frames_that_wait_get_through_with_the_heartbeat_of_a_silent_model(
+def test_what_a_service_refuses_is_left_like_what_it_fails_to_take(
     sink: WebSocketSink, post: FakePost, frames: Attempt
 ) -> None:
     token = frames.token("a")
+    post.outcome = lambda connection_id: Refused("status 413")
+    with pytest.raises(DeliveryFailed) as raised:
+        sink.send([token])
+    assert raised.value.undelivered == [token]
+
+
+def test_frames_that_failed_are_the_callers_and_do_not_come_again_by_themselves(
+    sink: WebSocketSink, post: FakePost, frames: Attempt
+) -> None:
     post.fails()
-    refuses(lambda: sink.send([token]))
+    refuses(lambda: sink.send([frames.token("a")]))
     refuses(lambda: sink.heartbeat(SESSION))
     post.works()
+    later = frames.token("b")
     sink.heartbeat(SESSION)
-    # The frame was the sign of life.
-    assert post.received[OLD] == jsons(token)
-    sink.heartbeat(SESSION)
-    assert post.received[OLD] == [token.json, HEARTBEAT]
+    sink.send([later])
+    assert post.received[OLD] == [HEARTBEAT, later.json]
 
 
-def test_while_the_way_fails_a_stream_is_held_up_by_one_try_a_call_and_no_longer(
-    sink: WebSocketSink, post: FakePost, frames: Attempt
-) -> None:
+def test_each_message_is_tried_for_long(sink: WebSocketSink, post: FakePost, frames: Attempt) -> None:
     post.fails()
-    for _ in range(3):
+    for _ in range(2):
         refuses(lambda: sink.send([frames.token("a"), frames.token("b")]))
-    assert [patient for _, _, patient in post.tries] == [True, False, False]
-    post.works()
-    sink.send([])
-    assert [patient for _, _, patient in post.tries[3:]] == [False, True, True, True, True, True]
-
-
-def test_a_client_that_comes_back_elsewhere_does_not_pay_for_the_old_ways_failing(
-    sink: WebSocketSink, post: FakePost, frames: Attempt
-) -> None:
-    post.fails()
-    refuses(lambda: sink.send([frames.start()]))
-    post.works()
-    sink.move(NEW)
-    sink.send([frames.token("a")])
     assert [patient for _, _, patient in post.tries] == [True, True]
 
 
@@ -146,11 +127,24 @@ def test_a_heartbeat_finds_out_that_the_client_is_gone(sink: WebSocketSink, post
     refuses(lambda: sink.heartbeat(SESSION))
 
 
-def test_nothing_piles_up_for_a_client_that_is_gone(sink: WebSocketSink, post: FakePost, frames: Attempt) -> None:
+def test_a_client_that_goes_in_the_midst_of_frames_is_gone_and_no_failure_of_the_way(
+    sink: WebSocketSink, post: FakePost, frames: Attempt
+) -> None:
+    outcomes = iter([None, ClientGone()])
+    post.outcome = lambda connection_id: next(outcomes)
+    with pytest.raises(ClientGone) as raised:
+        sink.send(frames.answer("a", "b"))
+    assert not isinstance(raised.value, DeliveryFailed)
+    assert len(post.tries) == 2
+
+
+def test_whoever_asks_with_nothing_to_send_learns_that_the_client_is_gone(
+    sink: WebSocketSink, post: FakePost, frames: Attempt
+) -> None:
+    sink.send([])
     post.closed(OLD)
-    for _ in range(100):
-        refuses(lambda: sink.send([frames.token("a")]))
-    assert not sink._backlog
+    refuses(lambda: sink.send([frames.token("a")]))
+    refuses(lambda: sink.send([]))
 
 
 # The client comes back
@@ -190,27 +184,3 @@ def test_a_gap_is_mended_on_the_connection_that_there_is(sink: WebSocketSink, po
     sink.move(OLD)
     sink.send([start, token, more])
     assert post.received[OLD] == jsons(start, token, start, token, more)
-
-
-@given(sizes=st.lists(st.integers(0, 4), max_size=12), failures=st.lists(st.booleans(), max_size=40))
-def test_whatever_fails_in_between_a_client_gets_every_frame_once_and_in_order(
-    sizes: list[int], failures: list[bool]
-) -> None:
-    post, frames = FakePost(), Attempt()
-    sink = WebSocketSink(post, OLD)
-    outcomes = iter(failures)
-    post.outcome = lambda connection_id: DeliveryFailed("throttled") if next(outcomes, False) else None
-    sent: list[Sealed] = []
-    for size in sizes:
-        batch = [frames.token(f"{number}") for number in range(size)]
-        sent += batch
-        before = len(sent)
-        try:
-            sink.send(batch)
-        except ClientGone:
-            continue
-        assert len(post.received[OLD]) == before, "it said that all had left"
-    post.works()
-    sink.heartbeat(SESSION)
-    received = [message for message in post.received[OLD] if message != HEARTBEAT]
-    assert received == jsons(*sent)

@@ -54,6 +54,14 @@ class Connections:
         with _translated():
             self._client.delete_item(TableName=self._table, Key={"connectionId": {"S": connection_id}})
 
+    def is_open(self, connection_id: str) -> bool:
+        """Tell whether a connection is open, as far as API Gateway has told: it does its best."""
+        with _translated():
+            answer = self._client.get_item(
+                TableName=self._table, Key={"connectionId": {"S": connection_id}}, ConsistentRead=True
+            )
+        return "Item" in answer
+
     def admit(self, connection_id: str, now: float) -> None:
         """Count a message of a connection, known or not; raises `Throttled` for one too many in its window of time."""
         window = int(now) // WINDOW_SECONDS

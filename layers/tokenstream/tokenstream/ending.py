@@ -10,11 +10,18 @@ _MAX_FRAME_BYTES = 4096
 
 
 def end(
-    sessions: Sessions, claim: Claim, session: Session | NewSession, error: TokenstreamError, now: float
+    sessions: Sessions,
+    claim: Claim,
+    session: Session | NewSession,
+    error: TokenstreamError,
+    now: float,
+    *,
+    unwanted: bool = False,
 ) -> list[Sealed]:
     """End a claimed session with an error, or as cancelled where the client wanted that; returns the frames.
 
-    `session` says what the claim was made for. Raises `LeaseLost` and `SessionsUnavailable`.
+    `unwanted` is for an answer that the client has left without a word. `session` says what the claim was made for.
+    Raises `LeaseLost` and `SessionsUnavailable`.
     """
     relay = Relay(
         session_id=claim.session_id,
@@ -25,7 +32,7 @@ def end(
         started_at=now,
         max_frame_bytes=_MAX_FRAME_BYTES,
     )
-    cancelled = claim.instructions.cancel
+    cancelled = unwanted or claim.instructions.cancel
     if cancelled:
         relay.complete("cancelled", Usage(), now)
     else:

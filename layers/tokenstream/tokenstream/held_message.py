@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Iterable
 
+from tokenstream.errors import ErrorCode
 from tokenstream.frames import Sealed
 from tokenstream.lease import RENEW_SECONDS, Lease, Verdict
-from tokenstream.prompt_queue import HOLD_SECONDS, Prompt, PromptQueue, QueueUnavailable
+from tokenstream.message_queue import QueueUnavailable
+from tokenstream.prompt_queue import HOLD_SECONDS, Prompt, PromptQueue
 from tokenstream.session import Status
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +47,6 @@ class HeldMessage:
         """End the session; False if it isn't ours any more."""
         return self._lease.settle(status, terminal)
 
-    def release(self) -> bool:
+    def release(self, failure: ErrorCode | None) -> bool:
         """Leave the session to another attempt; False if that is not known to have worked."""
-        return self._lease.release()
+        return self._lease.release(failure)

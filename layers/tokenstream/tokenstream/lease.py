@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from threading import Lock
 
+from tokenstream.errors import ErrorCode
 from tokenstream.frames import Position, Sealed
 from tokenstream.session import LEASE_SECONDS, Claim, Instructions, Recipient, Status
 from tokenstream.sessions import LeaseLost, Sessions, SessionsUnavailable
@@ -30,7 +31,8 @@ class Verdict(Enum):
 class Lease:
     """Holds one claim. `clock` gives epoch seconds.
 
-    One thread may `look` while another one uses `keep` and `missed`; `settle` and `release` end both.
+    One thread may `look` while another one uses `keep` and `missed`; `settle` and `release` end both. `client_gone`
+    says, as of the last look or the end, that the client's connection was found closed by whoever delivers.
     """
 
     def __init__(self, sessions: Sessions, claim: Claim, clock: Callable[[], float]) -> None:
@@ -40,6 +42,7 @@ class Lease:
         self._held_until = claim.lease_until
         self._renew_at = clock() + RENEW_SECONDS
         self._served = self._recipient = claim.instructions.recipient
+        self.client_gone = claim.instructions.gone
         self._kept: deque[Sealed] = deque()
         self._batch: list[Sealed] = []
         self._storing = Lock()
@@ -66,7 +69,7 @@ class Lease:
         except SessionsUnavailable:
             _logger.warning("session not reached", exc_info=True, extra={"session_id": self._claim.session_id})
             return Verdict.GO_ON if now < self._held_until else Verdict.LOST
-        self._recipient = instructions.recipient
+        self._heed(instructions)
         if instructions.cancel:
             return Verdict.CANCEL
         return Verdict.GO_ON if self._recipient == self._served else Verdict.MOVED
@@ -95,7 +98,7 @@ class Lease:
         """
         try:
             self._store(self._clock())
-            self._recipient = self._sessions.settle(self._claim, status, terminal).recipient
+            self._heed(self._sessions.settle(self._claim, status, terminal))
         except LeaseLost:
             return False
         except SessionsUnavailable:
@@ -103,10 +106,10 @@ class Lease:
             return self._clock() < self._held_until
         return True
 
-    def release(self) -> bool:
+    def release(self, failure: ErrorCode | None) -> bool:
         """Leave the session to another attempt; False if it isn't ours any more, or the table doesn't answer."""
         try:
-            self._sessions.release(self._claim)
+            self._sessions.release(self._claim, failure, self._clock())
         except LeaseLost:
             return False
         except SessionsUnavailable:
@@ -114,6 +117,11 @@ class Lease:
             _logger.exception("session not released", extra={"session_id": self._claim.session_id})
             return False
         return True
+
+    def _heed(self, instructions: Instructions) -> None:
+        # In this order: whoever sees the new recipient must not take it for the one that is gone.
+        self.client_gone = instructions.gone
+        self._recipient = instructions.recipient
 
     def _renewed(self, now: float) -> Instructions:
         if now < self._renew_at:

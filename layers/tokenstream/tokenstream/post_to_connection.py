@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from tokenstream.retries import BUDGET_SECONDS, Retries, post
 from tokenstream.signing import SignedConnection
-from tokenstream.sinks import ClientGone, DeliveryFailed
+from tokenstream.sinks import ClientGone, Refused
 
 MAX_MESSAGE_BYTES = 32 * 1024
 """What API Gateway sends in one WebSocket frame, and meters as one message."""
@@ -44,7 +44,7 @@ class PostToConnection:
         """Send a message; it has arrived at API Gateway when this returns, perhaps twice if an answer was lost.
 
         Raises `ClientGone` where the connection is closed, and `DeliveryFailed` when the message could not be sent:
-        within its budget of time where the caller is patient, else with the first try.
+        within its budget of time where the caller is patient, else with the first try. `Refused` is one of these.
         """
         budget = BUDGET_SECONDS if patient else 0
         self._retries.run(lambda: self._post(connection_id, message), budget, _ids(connection_id))
@@ -66,7 +66,7 @@ class PostToConnection:
             case status:
                 error_type = response.headers.get("x-amzn-ErrorType", "").partition(":")[0]
                 _logger.error("message refused", extra={**_ids(connection_id), "status": status, "reason": error_type})
-                raise DeliveryFailed(f"status {status}")
+                raise Refused(f"status {status}")
 
 
 def _ids(connection_id: str) -> dict[str, str]:

@@ -1,30 +1,19 @@
 """The queue in front of the model: what is to be generated waits in it, and comes back when its worker dies."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, encode
 
-from tokenstream.errors import Internal, InvalidRequest
+from tokenstream.errors import InvalidRequest
+from tokenstream.message_queue import MessageQueue
 from tokenstream.request import parse_session_id
 
 HOLD_SECONDS = 60
 """How long a worker's message stays invisible at a time: longer than the lease, so that whoever gets it next finds that
 the lease has run out."""
-
-MAX_VISIBILITY_SECONDS = 43_200
-"""Source: Amazon SQS quotas."""
-
-# In JSON these two stand for themselves, in a message of SQS they may not stand at all (Amazon SQS API, SendMessage).
-_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "\ufffe\uffff"}
-
-
-class QueueUnavailable(Internal):
-    """The queue did not answer as it should; another try may work."""
 
 
 class NoPrompt(Exception):
@@ -67,31 +56,15 @@ class Prompt:
 
 
 class PromptQueue:
-    """The queue's operations. Each raises `QueueUnavailable`. `client` is an SQS client of boto3 or botocore."""
+    """The queue's operations. Each raises `QueueUnavailable`."""
 
-    def __init__(self, client: Any, url: str) -> None:
-        self._client = client
-        self._url = url
+    def __init__(self, messages: MessageQueue) -> None:
+        self._messages = messages
 
     def put(self, session_id: str, request: Mapping[str, Any]) -> None:
         """Ask for an answer."""
-        body = encode(_Body(session_id, dict(request))).decode().translate(_ESCAPES)
-        with _translated():
-            self._client.send_message(QueueUrl=self._url, MessageBody=body)
+        self._messages.put(encode(_Body(session_id, dict(request))))
 
     def hide(self, prompt: Prompt, seconds: float) -> None:
         """Have a message come back after so many seconds, unless it is deleted before."""
-        with _translated():
-            self._client.change_message_visibility(
-                QueueUrl=self._url,
-                ReceiptHandle=prompt.receipt_handle,
-                VisibilityTimeout=min(int(seconds), MAX_VISIBILITY_SECONDS),
-            )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise QueueUnavailable from error
+        self._messages.hide(prompt.receipt_handle, seconds)

@@ -13,7 +13,7 @@ from msgspec.json import decode, encode
 from tokenstream.frames import Reasoning, Sealed, Token
 from tokenstream.retries import BUDGET_SECONDS, Retries, TryAgain, post
 from tokenstream.signing import SignedConnection
-from tokenstream.sinks import DeliveryFailed
+from tokenstream.sinks import Refused
 
 # Subscribers get what is selected here and null for the rest: the filter's fields and every field of a TokenEvent.
 # The text travels as variables, never in the query.
@@ -62,6 +62,7 @@ class PublishToken:
         """Publish a frame of a user's session; it has reached AppSync when this returns, perhaps twice.
 
         Raises `DeliveryFailed`: within its budget of time where the caller is patient, else with the first try.
+        `Refused` is one of these.
         """
         body = encode({"query": _MUTATION, "variables": _variables(owner, sealed)})
         ids = {"session_id": sealed.frame.session_id}
@@ -79,7 +80,7 @@ class PublishToken:
         if failure in _THROTTLED or (response.status == HTTPStatus.OK and failure not in _PERMANENT):
             raise TryAgain(f"error {failure}")
         _logger.error("frame refused", extra={**ids, "status": response.status, "reason": failure})
-        raise DeliveryFailed(f"status {response.status}, error {failure}")
+        raise Refused(f"status {response.status}, error {failure}")
 
 
 def _variables(owner: str, sealed: Sealed) -> dict[str, Any]:

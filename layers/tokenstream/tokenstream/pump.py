@@ -12,7 +12,7 @@ from enum import Enum
 from threading import Condition, Event, Thread
 from typing import Protocol, assert_never
 
-from tokenstream.errors import Internal, ModelError, TokenstreamError
+from tokenstream.errors import ErrorCode, Internal, ModelError, TokenstreamError
 from tokenstream.frames import Complete, Error, Sealed, StopReason
 from tokenstream.lease import Verdict
 from tokenstream.relay import Relay, State
@@ -62,7 +62,7 @@ class Keeper(Protocol):
         """End the session; False if it isn't ours any more."""
         ...
 
-    def release(self) -> bool:
+    def release(self, failure: ErrorCode | None) -> bool:
         """Leave the session to another attempt; False if that is not known to have worked."""
         ...
 
@@ -106,6 +106,7 @@ class Pump:
         self._gone_since: float | None = None
         self._moved = False
         self._lost = False
+        self._failure: ErrorCode | None = None
 
     def run(self) -> Outcome:
         """Move the answer to its end; when it returns, nothing of it runs any more. Raises what the sink raises."""
@@ -223,7 +224,7 @@ class Pump:
 
     def _settle(self) -> Outcome:
         if self._relay.state is State.ABANDONED:
-            released = not self._lost and self._keeper.release()
+            released = not self._lost and self._keeper.release(self._failure)
             return Outcome(Ending.GIVEN_UP if released else Ending.LOST)
         # Where no token came, `start` leaves together with the end: a sink may still turn the two into a rejection.
         unsent = self._relay.take()
@@ -251,6 +252,7 @@ class Pump:
             if self._relay.state is not State.OPEN:
                 return
             if self._recoverable and error.retryable:
+                self._failure = error.code
                 self._relay.abandon()
             else:
                 self._relay.fail(error)

@@ -11,8 +11,8 @@ from tokenstream.sessions import LeaseLost, Sessions
 POLL_SECONDS = 0.25
 HEARTBEAT_SECONDS = 15.0
 
-_UNRECOVERED_PATHS = frozenset({"url", "rest", "websocket"})
-"""Where nothing else looks after a session whose worker is gone."""
+_UNRECOVERED_PATHS = frozenset({"url", "rest"})
+"""Where no other attempt follows that of a worker which is gone: whoever comes back is told so at once."""
 
 
 class TimeUp(Exception):

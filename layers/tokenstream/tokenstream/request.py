@@ -54,11 +54,15 @@ class StreamRequest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this stack allows: the first model is the default, a larger `maxTokens` than the cap is refused."""
+    """What this stack allows: the first model is the default, a larger `maxTokens` than the cap is refused.
+
+    A request may name one of `deliveries`; without `direct_send` every answer is queued, whatever it names.
+    """
 
     models: tuple[str, ...]
     max_tokens: int
-    deliveries: frozenset[str] = frozenset({"direct"})
+    deliveries: tuple[Delivery, ...] = ("direct",)
+    direct_send: bool = True
 
 
 def parse_request(body: bytes, limits: Limits, new_session_id: str) -> StreamRequest:
@@ -93,7 +97,7 @@ def read_request(document: object, limits: Limits, new_session_id: str) -> Strea
         system=fields.text("system"),
         model=fields.choice("model", limits.models) or limits.models[0],
         options=_options(fields.fields("options"), limits),
-        delivery=cast("Delivery", fields.choice("delivery", sorted(limits.deliveries)) or "direct"),
+        delivery=_delivery(fields, limits),
     )
     fields.none_left()
     return request
@@ -161,6 +165,11 @@ def _options(fields: "_Fields", limits: Limits) -> Options:
     )
     fields.none_left()
     return options
+
+
+def _delivery(fields: "_Fields", limits: Limits) -> Delivery:
+    wanted = cast("Delivery", fields.choice("delivery", limits.deliveries) or "direct")
+    return wanted if limits.direct_send else "queued"
 
 
 def _stop_sequence(value: object, index: int) -> str:

@@ -12,7 +12,7 @@ from tokenstream.sinks import DeliveryFailed
 TIMEOUT_SECONDS = 3.0
 """How long a service may be silent."""
 
-BUDGET_SECONDS = 4.0
+BUDGET_SECONDS = 2.0
 """How long one message is tried; what is left of the function's time at a deadline has to do for it."""
 
 _FIRST_PAUSE = 0.05

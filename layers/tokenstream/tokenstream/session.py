@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from tokenstream.errors import ErrorCode
 from tokenstream.frames import Delivery, Path, Position, Sealed
 
 LEASE_SECONDS = 30
+
+NEXT_ATTEMPT_SECONDS = 120
+"""How long an attempt that was given up may wait for the next one, before the session counts as forgotten."""
+
 Status = Literal["accepted", "running", "recovering", "complete", "failed", "cancelled"]
 ENDED: frozenset[Status] = frozenset({"complete", "failed", "cancelled"})
 
@@ -22,10 +27,14 @@ class Recipient(NamedTuple):
 
 
 class Instructions(NamedTuple):
-    """What the client wants by now of the worker that runs its session."""
+    """What the client wants by now of the worker that runs its session.
+
+    `gone` says that the recipient's connection was found closed, by whoever delivers in the worker's place.
+    """
 
     cancel: bool
     recipient: Recipient | None
+    gone: bool = False
 
 
 NOTHING_WANTED = Instructions(cancel=False, recipient=None)
@@ -45,7 +54,11 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The record of a session."""
+    """The record of a session.
+
+    Until `lease_until` whoever is in charge has time: the worker of a running session to renew its lease, the one to
+    come to begin. `failure` is why the last attempt was given up.
+    """
 
     session_id: str
     owner: str
@@ -57,6 +70,7 @@ class Session:
     lease_until: float
     cancel_requested: bool
     recipient: Recipient | None
+    failure: ErrorCode | None
     terminal: Sealed | None
 
     @property
@@ -65,8 +79,8 @@ class Session:
         return self.status in ENDED
 
     def orphaned(self, now: float) -> bool:
-        """Whether its worker has gone without ending it."""
-        return self.status == "running" and self.lease_until < now
+        """Whether nobody looks after it any more, and it hasn't ended."""
+        return not self.ended and self.lease_until < now
 
 
 @dataclass(frozen=True, slots=True)

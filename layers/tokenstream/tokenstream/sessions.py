@@ -4,18 +4,30 @@ A session is an item `session` (the record, under 1 KB: its worker reads it twic
 asked, for a later attempt) and items `frames#<attempt>#<first sequence>` (batches of frames as JSON strings). The
 record takes the terminal frame itself, in the one conditional write that ends the session: there can't be two.
 
+As long as a session is open its record has a `shard`, and so a place in the index `open`, by the time of its creation.
+That is written twice a session: renewing a lease doesn't touch the index.
+
 Times are epoch seconds. A worker owns an attempt while its lease lasts; it claims and keeps it by conditional writes.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tokenstream.errors import Conflict, Internal, NotFound
+from tokenstream.errors import Conflict, ErrorCode, Internal, NotFound
 from tokenstream.frames import Position, Sealed, unseal
-from tokenstream.session import LEASE_SECONDS, Claim, Instructions, NewSession, Recipient, Session, Status
+from tokenstream.session import (
+    LEASE_SECONDS,
+    NEXT_ATTEMPT_SECONDS,
+    Claim,
+    Instructions,
+    NewSession,
+    Recipient,
+    Session,
+    Status,
+)
 
 _RECORD = "session"
 _REQUEST = "request"
@@ -28,8 +40,16 @@ _ATTRIBUTES = (
     "leaseUntil",
     "cancelRequested",
     "recipient",
+    "goneTicket",
+    "ticket",
+    "failure",
+    "shard",
     "terminal",
 )
+OPEN_INDEX = "open"
+SHARDS = tuple("0123456789abcdef")
+"""By a session's first digit: one partition of an index takes 1,000 writes a second."""
+
 LAST_SEQUENCE = 99_999_999
 
 
@@ -72,36 +92,32 @@ class Sessions:
         )
         return claim
 
-    def accept(self, new: NewSession, recipient: Recipient | None, now: float) -> None:
-        """Create a session for a worker to come; raises `Conflict` if the id was used before."""
+    def accept(self, new: NewSession, recipient: Recipient | None, now: float, *, begin_within: float) -> None:
+        """Create a session for a worker to come, in so many seconds; raises `Conflict` if the id was used before."""
         self._create(
             new,
             now,
             {
                 "status": {"S": "accepted"},
                 "attempt": {"N": "0"},
-                "leaseUntil": {"N": "0"},
+                "leaseUntil": {"N": str(now + begin_within)},
                 **({"recipient": _recipient_item(recipient)} if recipient else {}),
             },
         )
 
-    def claim(self, session_id: str, worker: str, now: float, *, failed_worker: str = "") -> Claim:
-        """Take a session that nobody works on, as its next attempt; raises `LeaseLost` where somebody does.
-
-        `failed_worker` is one that is known to have ended: its lease is waited for no longer.
-        """
+    def claim(self, session_id: str, worker: str, now: float) -> Claim:
+        """Take a session that nobody works on, as its next attempt; raises `LeaseLost` where somebody does."""
         item = self._update_held(
             session_id,
-            "SET #status = :running, #worker = :worker, #leaseUntil = :lease ADD #attempt :one",
+            "SET #status = :running, #worker = :worker, #leaseUntil = :lease REMOVE #failure ADD #attempt :one",
             # The last alternative is this very claim, repeated because its answer was lost.
             "#status IN (:accepted, :recovering) OR (#status = :running AND "
-            "(#leaseUntil < :now OR #worker = :failed OR (#worker = :worker AND #leaseUntil = :lease)))",
+            "(#leaseUntil < :now OR (#worker = :worker AND #leaseUntil = :lease)))",
             {
                 ":running": {"S": "running"},
                 ":accepted": {"S": "accepted"},
                 ":recovering": {"S": "recovering"},
                 ":worker": {"S": worker},
-                ":failed": {"S": failed_worker},
                 ":lease": {"N": str(now + LEASE_SECONDS)},
                 ":now": {"N": str(now)},
                 ":one": {"N": "1"},
@@ -121,13 +137,29 @@ class Sessions:
             raise LeaseLost
         return _instructions(item)
 
-    def release(self, claim: Claim) -> None:
-        """Give the attempt up for another one to follow. Raises `LeaseLost`."""
-        self._update_claimed(
-            claim,
-            "SET #status = :next, #leaseUntil = :never",
-            {":next": {"S": "recovering"}, ":never": {"N": "0"}},
-        )
+    def release(self, claim: Claim, failure: ErrorCode | None, now: float) -> None:
+        """Give the attempt up, for this reason, and leave the session to the next one. Raises `LeaseLost`."""
+        update = "SET #status = :next, #leaseUntil = :until"
+        values = {":next": {"S": "recovering"}, ":until": {"N": str(now + NEXT_ATTEMPT_SECONDS)}}
+        if failure is not None:
+            update += ", #failure = :failure"
+            values[":failure"] = {"S": failure}
+        self._update_claimed(claim, update, values)
+
+    def abandon(self, session_id: str, worker: str, now: float) -> None:
+        """Leave a session to the next attempt whose worker is known to have failed, if that worker has it still."""
+        with suppress(_ConditionFailed):
+            self._update(
+                session_id,
+                "SET #status = :next, #leaseUntil = :until",
+                "#status = :running AND #worker = :worker",
+                {
+                    ":next": {"S": "recovering"},
+                    ":until": {"N": str(now + NEXT_ATTEMPT_SECONDS)},
+                    ":running": {"S": "running"},
+                    ":worker": {"S": worker},
+                },
+            )
 
     def settle(self, claim: Claim, status: Status, terminal: Sealed) -> Instructions:
         """End the session with its terminal frame; tells what the client wanted up to then. Raises `LeaseLost`.
@@ -136,7 +168,7 @@ class Sessions:
         """
         item = self._update_claimed(
             claim,
-            "SET #status = :ended, #terminal = :terminal",
+            "SET #status = :ended, #terminal = :terminal REMOVE #shard",
             {":ended": {"S": status}, ":terminal": {"S": terminal.json.decode()}},
             state="(#status = :running OR #terminal = :terminal)",
         )
@@ -162,6 +194,42 @@ class Sessions:
         """Read a session on nobody's behalf."""
         item = self._get(session_id)
         return None if item is None else _session(item)
+
+    def request(self, session_id: str) -> bytes | None:
+        """Read what was asked, as the client's JSON; None where answers aren't stored, or the session has expired."""
+        item = self._get(session_id, _REQUEST)
+        return None if item is None else item["request"]["S"].encode()
+
+    def open_since(self, before: float) -> Iterator[str]:
+        """Go through the sessions that were created before a time and have not ended, as far as the index knows.
+
+        From one minute to the next they are gone through from another place on: whoever hasn't the time for all of them
+        gets to each.
+        """
+        first = int(before) // 60 % len(SHARDS)
+        for shard in SHARDS[first:] + SHARDS[:first]:
+            query = {
+                "TableName": self._table,
+                "IndexName": OPEN_INDEX,
+                "KeyConditionExpression": "#shard = :shard AND createdAt < :before",
+                "ExpressionAttributeNames": {"#shard": "shard"},
+                "ExpressionAttributeValues": {":shard": {"S": shard}, ":before": {"N": str(before)}},
+            }
+            while query:
+                with _translated():
+                    page = self._client.query(**query)
+                yield from (item["sessionId"]["S"] for item in page["Items"])
+                query = query | {"ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else {}
+
+    def client_gone(self, session_id: str, recipient: Recipient) -> None:
+        """Note that the recipient's connection is closed, if the client doesn't wait on another one by now."""
+        with suppress(_ConditionFailed):
+            self._update(
+                session_id,
+                "SET #goneTicket = :ticket",
+                "#recipient.#ticket = :ticket",
+                {":ticket": {"S": recipient.ticket}},
+            )
 
     def redirect(self, session_id: str, owner: str, recipient: Recipient) -> bool:
         """Have the worker send to another WebSocket connection, from a position on. Raises `NotFound`.
@@ -231,6 +299,7 @@ class Sessions:
             "model": {"S": new.model},
             "cancelRequested": {"BOOL": False},
             "createdAt": {"N": str(now)},
+            "shard": {"S": new.session_id[0]},
             **state,
         }
         items = [record]
@@ -247,9 +316,9 @@ class Sessions:
                     raise Conflict("This session id was used before.", field="sessionId") from error
                 raise
 
-    def _get(self, session_id: str) -> dict[str, Any] | None:
+    def _get(self, session_id: str, item: str = _RECORD) -> dict[str, Any] | None:
         with _translated():
-            answer = self._client.get_item(TableName=self._table, Key=_key(session_id, _RECORD), ConsistentRead=True)
+            answer = self._client.get_item(TableName=self._table, Key=_key(session_id, item), ConsistentRead=True)
         return cast("dict[str, Any] | None", answer.get("Item"))
 
     def _update_claimed(
@@ -320,7 +389,8 @@ def _instructions(item: dict[str, Any]) -> Instructions:
         Position(int(fields["attempt"]["N"]), int(fields["sequence"]["N"])),
         fields["ticket"]["S"],
     )
-    return Instructions(cancel=item["cancelRequested"]["BOOL"], recipient=recipient)
+    gone = recipient is not None and item.get("goneTicket") == {"S": recipient.ticket}
+    return Instructions(cancel=item["cancelRequested"]["BOOL"], recipient=recipient, gone=gone)
 
 
 def _session(item: dict[str, Any]) -> Session:
@@ -335,6 +405,7 @@ def _session(item: dict[str, Any]) -> Session:
         lease_until=float(item["leaseUntil"]["N"]),
         cancel_requested=_instructions(item).cancel,
         recipient=_instructions(item).recipient,
+        failure=ErrorCode(item["failure"]["S"]) if "failure" in item else None,
         terminal=unseal(item["terminal"]["S"]) if "terminal" in item else None,
     )
 

@@ -141,6 +141,20 @@ class WebSocketApi:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFunction:
+    """The function that streams to WebSocket connections."""
+
+    region: str
+    name: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(region=read.region, name=read.text("STREAM_FUNCTION"))
+
+
+@dataclass(frozen=True, slots=True)
 class GraphQLApi:
     """The API that frames are published to: `https://<host>/graphql`."""
 
@@ -168,6 +182,74 @@ class PromptQueue:
         return cls(region=read.region, url=read.text("PROMPT_QUEUE_URL"))
 
 
+@dataclass(frozen=True, slots=True)
+class FramesTopic:
+    """The topic that frames are queued by."""
+
+    region: str
+    arn: str
+    endpoint: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(
+            region=read.region,
+            arn=read.text("FRAMES_TOPIC"),
+            endpoint=read.endpoint("SNS", f"https://sns.{read.region}.amazonaws.com"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FramesQueue:
+    """The queue behind that topic."""
+
+    region: str
+    url: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(region=read.region, url=read.text("FRAMES_QUEUE_URL"))
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What follows attempts that were given up: how many more, and by which model; None is the session's own."""
+
+    attempts: int
+    fallback_model: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(
+            attempts=read.whole("RECOVERY_ATTEMPTS"), fallback_model=environment.get("FALLBACK_MODEL", "") or None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StateMachine:
+    """The state machine that recovers sessions."""
+
+    region: str
+    arn: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; raises `SettingsError` that names the one at fault."""
+        read = _Reader(environment)
+        return cls(region=read.region, arn=read.text("RECOVERY_STATE_MACHINE"))
+
+
+def direct_send(environment: Mapping[str, str]) -> bool:
+    """Tell whether frames go to the clients directly, unless a request wants it otherwise; raises `SettingsError`."""
+    return _Reader(environment).choice("DIRECT_SEND", "true", "false") == "true"
+
+
 def prompt_max_receives(environment: Mapping[str, str]) -> int:
     """Read how often a prompt is delivered before it counts as dead; raises `SettingsError`."""
     return _Reader(environment).positive("PROMPT_MAX_RECEIVES")
@@ -176,11 +258,6 @@ def prompt_max_receives(environment: Mapping[str, str]) -> int:
 def allowed_origins(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Read whose web pages may call; raises `SettingsError`."""
     return _Reader(environment).items("ALLOWED_ORIGINS")
-
-
-def stream_function(environment: Mapping[str, str]) -> str:
-    """Read the name of the function that streams to WebSocket connections; raises `SettingsError`."""
-    return _Reader(environment).text("STREAM_FUNCTION")
 
 
 def tracing(environment: Mapping[str, str]) -> bool:
@@ -209,6 +286,12 @@ class _Reader:
         value = self.text(name)
         if not value.isascii() or not value.isdecimal() or int(value) < 1:
             raise SettingsError(f"environment variable {name} has to be a whole number above 0, it is {value!r}")
+        return int(value)
+
+    def whole(self, name: str) -> int:
+        value = self.text(name)
+        if not value.isascii() or not value.isdecimal():
+            raise SettingsError(f"environment variable {name} has to be a whole number, it is {value!r}")
         return int(value)
 
     def choice(self, name: str, *choices: str) -> str:

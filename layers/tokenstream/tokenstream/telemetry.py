@@ -6,6 +6,7 @@ metric's dimensions are `service` and `path`; the session's id is metadata.
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, assert_never
 
 from aws_lambda_powertools.logging import Logger
@@ -31,12 +32,27 @@ _metrics = Metrics(service=SERVICE)
 
 def traced(handler: Handler, *, enabled: bool) -> Handler:
     """Record each invocation with X-Ray; where tracing is off its library is not even imported (a quarter second)."""
+    handler = _reported(handler)
     if not enabled:
         return handler
     from aws_lambda_powertools.tracing import Tracer  # noqa: PLC0415 - see above
 
     # A streamed answer is no response to record.
     return Tracer(service=SERVICE).capture_lambda_handler(handler, capture_response=False)
+
+
+def _reported(handler: Handler) -> Handler:
+    @wraps(handler)
+    def report(event: dict[str, Any], context: Any) -> Any:
+        try:
+            return handler(event, context)
+        except Exception as error:
+            if error.__cause__ is not None:
+                # The runtime's own report leaves that out.
+                logger.exception("invocation failed")
+            raise
+
+    return report
 
 
 def stream_ended(claim: Claim, path: Path, outcome: Outcome) -> None:
@@ -59,8 +75,24 @@ def stream_ended(claim: Claim, path: Path, outcome: Outcome) -> None:
             _count("LostAttempts" if outcome.ending is Ending.LOST else "GivenUpAttempts")
         case _:
             assert_never(outcome.terminal)
+    _flush(path, claim.session_id)
+
+
+def failed_over(*, session_id: str, path: Path, reason: str) -> None:
+    """Log and count that a stream goes the queued way from here on, its direct one having failed."""
+    logger.warning("direct way failed", extra={"session_id": session_id, "path": path, "reason": reason})
+    count("Failovers", path, session_id)
+
+
+def count(name: str, path: Path, session_id: str) -> None:
+    """Count one event of a path."""
+    _count(name)
+    _flush(path, session_id)
+
+
+def _flush(path: Path, session_id: str) -> None:
     _metrics.add_dimension("path", path)
-    _metrics.add_metadata("session_id", claim.session_id)
+    _metrics.add_metadata("session_id", session_id)
     _metrics.flush_metrics()
 
 

@@ -3,6 +3,7 @@
 botocore alone, without boto3's resource layer, spares a fifth of the import time.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from time import monotonic, sleep, time
 from typing import Any
@@ -14,9 +15,14 @@ from botocore.credentials import Credentials
 from tokenstream import settings
 from tokenstream.auth import TokenVerifier
 from tokenstream.connections import Connections
+from tokenstream.delivery import AppSyncDelivery, WebSocketDelivery
+from tokenstream.message_queue import MessageQueue
 from tokenstream.post_to_connection import PostToConnection
 from tokenstream.prompt_queue import PromptQueue
+from tokenstream.publish_to_topic import PublishToTopic
 from tokenstream.publish_token import PublishToken
+from tokenstream.recoveries import Recoveries
+from tokenstream.request import Limits
 from tokenstream.retries import TIMEOUT_SECONDS
 from tokenstream.sessions import Sessions
 from tokenstream.signing import SignedConnection
@@ -84,9 +90,61 @@ def publish_token(api: settings.GraphQLApi) -> PublishToken:
     return PublishToken(connect, api.endpoint, clock=monotonic, wait=sleep)
 
 
+def publish_to_topic(topic: settings.FramesTopic) -> PublishToTopic:
+    """Return the way into the queue of the frames."""
+    credentials = _credentials()
+
+    def connect() -> SignedConnection:
+        return SignedConnection(topic.endpoint, "sns", topic.region, credentials, read_timeout=TIMEOUT_SECONDS)
+
+    return PublishToTopic(connect, topic.arn, clock=monotonic, wait=sleep)
+
+
+def websocket_delivery(environment: Mapping[str, str]) -> WebSocketDelivery:
+    """Return the ways to WebSocket connections; where the direct one is switched off nothing of it is asked for."""
+    topic = publish_to_topic(settings.FramesTopic.from_environment(environment))
+    direct = settings.direct_send(environment)
+    post = post_to_connection(settings.WebSocketApi.from_environment(environment)) if direct else None
+    return WebSocketDelivery(topic, post, monotonic)
+
+
+def appsync_delivery(environment: Mapping[str, str]) -> AppSyncDelivery:
+    """Return the ways to AppSync's subscribers; where the direct one is switched off nothing of it is asked for."""
+    topic = publish_to_topic(settings.FramesTopic.from_environment(environment))
+    direct = settings.direct_send(environment)
+    publish = publish_token(settings.GraphQLApi.from_environment(environment)) if direct else None
+    return AppSyncDelivery(topic, publish, monotonic)
+
+
+def limits(environment: Mapping[str, str]) -> Limits:
+    """Return what a request on one of the paths that push may ask for."""
+    models = settings.ModelLimits.from_environment(environment)
+    return Limits(
+        models.allowed_models,
+        models.max_tokens_cap,
+        deliveries=("direct", "queued"),
+        direct_send=settings.direct_send(environment),
+    )
+
+
 def prompt_queue(queue: settings.PromptQueue) -> PromptQueue:
     """Return the queue in front of the model."""
-    return PromptQueue(_aws().create_client("sqs", region_name=queue.region, config=_QUICK), queue.url)
+    return PromptQueue(_messages(queue.region, queue.url))
+
+
+def frames_queue(queue: settings.FramesQueue) -> MessageQueue:
+    """Return the queue of the frames."""
+    return _messages(queue.region, queue.url)
+
+
+def recoveries(machine: settings.StateMachine) -> Recoveries:
+    """Return the state machine that recovers sessions."""
+    client = _aws().create_client("stepfunctions", region_name=machine.region, config=_QUICK)
+    return Recoveries(client, machine.arn)
+
+
+def _messages(region: str, url: str) -> MessageQueue:
+    return MessageQueue(_aws().create_client("sqs", region_name=region, config=_QUICK), url)
 
 
 def functions(region: str) -> Any:

@@ -1,6 +1,6 @@
 """Where frames go: the interface of a way out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tokenstream.frames import Sealed
@@ -11,7 +11,18 @@ class ClientGone(Exception):
 
 
 class DeliveryFailed(ClientGone):
-    """The way to the client fails, the client may still be there; what it says is for the log."""
+    """The way to the client fails, the client may still be there; what it says is for the log.
+
+    `undelivered` are the frames that it may not have, None where all of them are meant.
+    """
+
+    def __init__(self, reason: str, undelivered: Sequence[Sealed] | None = None) -> None:
+        super().__init__(reason)
+        self.undelivered = undelivered
+
+
+class Refused(DeliveryFailed):
+    """The service takes the message as wrong or not allowed: another try would hardly help."""
 
 
 class Sink(Protocol):
@@ -29,3 +40,12 @@ class Sink(Protocol):
     def heartbeat(self, session_id: str) -> None:
         """Keep the connection open."""
         ...
+
+
+def send_each(frames: Sequence[Sealed], send: Callable[[Sealed], None]) -> None:
+    """Send frames one by one; a `DeliveryFailed` tells which of them are left."""
+    for index, frame in enumerate(frames):
+        try:
+            send(frame)
+        except DeliveryFailed as failure:
+            raise DeliveryFailed(str(failure), frames[index:]) from failure

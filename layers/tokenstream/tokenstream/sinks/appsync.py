@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tokenstream.frames import Sealed
-from tokenstream.sinks.backlog import Backlog
+from tokenstream.sinks import send_each
 
 MAX_FRAME_BYTES = 64 * 1024
 """A subscriber's message may have 240 KB, and has the text twice: as a field, and in the frame, which as a JSON string
@@ -25,12 +25,12 @@ class AppSyncSink:
     max_frame_bytes = MAX_FRAME_BYTES
 
     def __init__(self, publish: Publish, owner: str) -> None:
-        self._backlog: Backlog[Sealed] = Backlog(lambda frame, patient: publish(owner, frame, patient=patient))
+        self._publish = publish
+        self._owner = owner
 
     def send(self, frames: Sequence[Sealed]) -> None:
         """Publish frames; raises `DeliveryFailed`."""
-        self._backlog.deliver(frames)
+        send_each(frames, lambda frame: self._publish(self._owner, frame))
 
-    def heartbeat(self, session_id: str) -> None:  # noqa: ARG002 - the interface's
-        """Publish what waits; raises as `send` does. AppSync keeps its connections open by itself."""
-        self._backlog.deliver([])
+    def heartbeat(self, session_id: str) -> None:
+        """Do nothing: AppSync keeps its connections open by itself."""

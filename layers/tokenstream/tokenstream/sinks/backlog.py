@@ -1,4 +1,4 @@
-"""What a direct way out could not deliver yet, in order."""
+"""What a way out could not deliver yet, in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
