@@ -24,6 +24,11 @@ class Checkout:
         return self.root / "functions"
 
     @property
+    def state_machines(self) -> Path:
+        """One definition a state machine."""
+        return self.root / "statemachine"
+
+    @property
     def layer(self) -> Path:
         """The shared layer's sources."""
         return self.root / "layers" / "tokenstream"

@@ -41,7 +41,7 @@ _API_KEY_VARIABLE = "OPENAI_API_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Ports are None for a free one."""
+    """Ports are None for a free one. `parameters` are the template's."""
 
     model: ModelChoice
     port: int | None
@@ -49,6 +49,7 @@ class Options:
     bedrock_port: int | None
     ministack_port: int | None
     log_level: LogLevel
+    parameters: Mapping[str, str]
     quiet: bool
 
 
@@ -74,6 +75,14 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> O
     ):
         parser.add_argument(name, type=_port, metavar="PORT", help=f"{what} (default: a free port)")
     parser.add_argument("--log-level", choices=LogLevel.__args__, default="INFO", help="of the functions (%(default)s)")  # type: ignore[attr-defined]  # a Literal has them
+    parser.add_argument(
+        "--parameter",
+        type=_parameter,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of template.yaml's, as DirectSend=false; several are possible",
+    )
     parser.add_argument("--quiet", action="store_true", help="no steps, no requests, no function logs on the terminal")
     given = parser.parse_args(arguments)
     try:
@@ -87,6 +96,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> O
         bedrock_port=given.bedrock_port,
         ministack_port=given.ministack_port,
         log_level=given.log_level,
+        parameters=dict(given.parameter),
         quiet=given.quiet,
     )
 
@@ -104,6 +114,13 @@ def _model(choice: str, name: str | None, environment: Mapping[str, str]) -> Mod
                 raise ValueError("--model openai:URL needs --model-name")
             return OpenAiCompatible(name, url, _API_KEY_VARIABLE if environment.get(_API_KEY_VARIABLE) else None)
     raise ValueError(f"--model: {choice!r} is none of paced, ollama, openai:URL, bedrock")
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name.isalnum() and sign):
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    return name, value
 
 
 def _seconds(text: str) -> float:

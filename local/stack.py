@@ -13,8 +13,8 @@ from local.cloud.clients import AwsClients
 from local.cloud.deploy import STREAMING_FUNCTION, create_artifacts_bucket, read_functions
 from local.cloud.deployed_stack import DeployedStack
 from local.cloud.emulator_gaps import close_gaps
-from local.cloud.environment import connections_endpoint, emulated_services, real_bedrock
-from local.cloud.execute_api import api_and_stage
+from local.cloud.environment import emulated_services, real_bedrock
+from local.cloud.execute_api import api_and_stage, emulated_address
 from local.cloud.forwarding import forward
 from local.cloud.ministack import MiniStack, ministack
 from local.cloud.sam import STACK_NAME, Sam
@@ -22,6 +22,8 @@ from local.cloud.users import OTHER_USERNAMES, USERNAME, User, create_user
 from local.edge.appsync import AppSyncFront
 from local.edge.appsync_api import DUMMY_KEYS, read_appsync_api
 from local.edge.cuts import Cuts
+from local.edge.direct_faults import DirectFaults
+from local.edge.direct_ways import DirectWays, sends_over_appsync, sends_over_websocket
 from local.edge.rest import RestApi
 from local.edge.rest_routes import read_rest_stage
 from local.edge.server import Edge
@@ -74,8 +76,7 @@ async def local_stack(
             await asyncio.to_thread(create_artifacts_bucket, aws)
             await build
         with terminal.step("deploying template.yaml"):
-            parameters = {"LogLevel": options.log_level, "PasswordSignIn": "true"}
-            await sam.deploy(emulator.endpoint, parameters)
+            await sam.deploy(emulator.endpoint, _parameters(options))
             stack = await asyncio.to_thread(DeployedStack.read, aws, STACK_NAME)
             await asyncio.to_thread(close_gaps, aws, stack)
         assembly = _Assembly(running, checkout, options, terminal, aws, stack)
@@ -88,13 +89,15 @@ async def local_stack(
             )
             deployed = await asyncio.to_thread(read_functions, aws, stack, checkout)
             service = assembly.start_service(deployed)
-            edge = await assembly.start_edge(service)
-            added = {
-                **services,
-                **connections_endpoint(emulator.endpoint, stack.output("WebSocketUrl")),
-                "GRAPHQL_ENDPOINT": edge.graphql.url,
+            faults = _direct_faults(deployed)
+            edge = await assembly.start_edge(service, faults)
+            direct_ways = await assembly.start_direct_ways(edge.appsync, faults)
+            functions = {
+                logical_id: function.with_environment(
+                    {**services, **direct_ways.variables(function.code.name, function.environment)}
+                )
+                for logical_id, function in deployed.items()
             }
-            functions = {name: function.with_environment(added) for name, function in deployed.items()}
             await assembly.deploy(service, functions)
             routes = await assembly.take_over(service, functions)
             websocket_url = await assembly.start_websocket(routes, edge.cuts)
@@ -120,11 +123,12 @@ async def local_stack(
 
 @dataclass(frozen=True, slots=True)
 class _HttpFronts:
-    """Where they are, and who cuts their clients' connections."""
+    """Where they are, who answers for AppSync, and who cuts their clients' connections."""
 
     function_url: str
     rest_url: str
     graphql: GraphQLEndpoints
+    appsync: AppSyncFront
     cuts: Cuts
 
 
@@ -186,30 +190,36 @@ class _Assembly:
         await asyncio.to_thread(forward, self.aws, invoked, target)
         return routes
 
-    async def start_edge(self, service: LambdaService) -> _HttpFronts:
+    async def start_edge(self, service: LambdaService, faults: DirectFaults) -> _HttpFronts:
         """Put the function URL and the REST API in front of the streaming function, and AppSync's front beside them."""
         function = self.stack.physical_ids[STREAMING_FUNCTION]
         url_config = await asyncio.to_thread(self.aws("lambda").get_function_url_config, FunctionName=function)
         api_id, stage_name = api_and_stage(self.stack.output("RestUrl"))
         stage = await asyncio.to_thread(read_rest_stage, self.aws, api_id, stage_name)
-        edge = Edge(self.terminal.note)
+        edge = Edge(self.terminal.note, faults)
         self.running.push_async_callback(edge.close)
         rest_api = RestApi(service, stage, edge.cuts)
         graphql_api = next(self.stack.resources("AWS::AppSync::GraphQLApi")).physical_id
         keys = None if isinstance(self.options.model, RealBedrock) else DUMMY_KEYS
         api, callers = await asyncio.to_thread(read_appsync_api, self.aws, graphql_api, keys)
-        address = await edge.start(
-            FunctionUrl(service, function, url_config, edge.cuts),
-            rest_api,
-            AppSyncFront(api, callers, self.aws.endpoint, edge.cuts, log=self.terminal.note),
-            self.options.port or 0,
-        )
+        appsync = AppSyncFront(api, callers, self.aws.endpoint, edge.cuts, log=self.terminal.note)
+        url = FunctionUrl(service, function, url_config, edge.cuts)
+        address = await edge.start(url, rest_api, appsync, self.options.port or 0)
         certificate = await asyncio.to_thread(RunCertificate)
         with_tls = await edge.listen_with_tls(certificate.server_context())
         ca_file = self.checkout.certificate_authority
         self.running.enter_context(certificate.published(ca_file))
         graphql = GraphQLEndpoints(address, with_tls, ca_file)
-        return _HttpFronts(f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}", graphql, edge.cuts)
+        return _HttpFronts(f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}", graphql, appsync, edge.cuts)
+
+    async def start_direct_ways(self, appsync: AppSyncFront, faults: DirectFaults) -> DirectWays:
+        """Serve what functions send to clients by."""
+        address = self.stack.output("WebSocketUrl")
+        _, stage = api_and_stage(address)
+        ways = DirectWays(stage, emulated_address(self.aws.endpoint, address), appsync.post, faults)
+        self.running.push_async_callback(ways.close)
+        await ways.start()
+        return ways
 
     async def start_websocket(self, routes: WebSocketRoutes, cuts: Cuts) -> str:
         """Put the WebSocket front before the emulator's WebSocket API; gives its address."""
@@ -217,6 +227,26 @@ class _Assembly:
         front = WebSocketFront(stage, routes, cuts, self.terminal.note)
         self.running.push_async_callback(front.close)
         return await front.start(self.options.websocket_port or 0)
+
+
+def _parameters(options: Options) -> dict[str, str]:
+    return {
+        "LogLevel": options.log_level,
+        "PasswordSignIn": "true",
+        # Each of these at once is a process here.
+        "DeliverConcurrency": "8",
+        **options.parameters,
+    }
+
+
+def _direct_faults(functions: Mapping[str, FunctionConfig]) -> DirectFaults:
+    deployed = functions.values()
+    return DirectFaults(
+        {
+            "websocket": {function.code.name for function in deployed if sends_over_websocket(function.environment)},
+            "appsync": {function.code.name for function in deployed if sends_over_appsync(function.environment)},
+        }
+    )
 
 
 def _create_users(aws: AwsClients, pool: str) -> list[User]:

@@ -12,6 +12,8 @@ from local.cloud.clients import AwsClients
 from local.cloud.deployed_stack import DeployedStack, Resource, require_kept
 from local.cloud.graphql_gaps import close_graphql_gaps
 from local.cloud.queue_gaps import close_queue_gaps
+from local.cloud.topic_gaps import close_topic_gaps
+from local.cloud.workflow_gaps import close_workflow_gaps
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "x-amazon-apigateway-any-method"})
 
@@ -20,6 +22,7 @@ def close_gaps(aws: AwsClients, stack: DeployedStack) -> None:
     """Bring what is deployed in line with the template; raises `StackError` where that fails. Blocks."""
     for table in stack.resources("AWS::DynamoDB::Table"):
         _time_to_live(aws, stack, table)
+        _check_indexes(aws, table)
     for api in stack.resources("AWS::ApiGateway::RestApi"):
         _gateway_responses(aws, stack, api)
         _integration_timeouts(aws, stack, api)
@@ -34,6 +37,8 @@ def close_gaps(aws: AwsClients, stack: DeployedStack) -> None:
     for config in stack.resources("AWS::Lambda::EventInvokeConfig"):
         _check_asynchronous_invocation(aws, stack, config)
     close_queue_gaps(aws, stack)
+    close_topic_gaps(aws, stack)
+    close_workflow_gaps(aws, stack)
     close_graphql_gaps(aws, stack)
 
 
@@ -47,6 +52,13 @@ def _time_to_live(aws: AwsClients, stack: DeployedStack, table: Resource) -> Non
     what = f"the time to live of {table.logical_id}"
     require_kept(what, wanted["AttributeName"], found.get("AttributeName"))
     require_kept(what, wanted["Enabled"], found["TimeToLiveStatus"] in {"ENABLED", "ENABLING"})
+
+
+def _check_indexes(aws: AwsClients, table: Resource) -> None:
+    wanted = table.properties.get("GlobalSecondaryIndexes", [])
+    found = aws("dynamodb").describe_table(TableName=table.physical_id)["Table"].get("GlobalSecondaryIndexes", [])
+    kept = [{name: index.get(name) for name in ("IndexName", "KeySchema", "Projection")} for index in found]
+    require_kept(f"the indexes of {table.logical_id}", wanted, kept)
 
 
 def _gateway_responses(aws: AwsClients, stack: DeployedStack, api: Resource) -> None:
@@ -144,8 +156,9 @@ def _check_asynchronous_invocation(aws: AwsClients, stack: DeployedStack, config
     for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
         if name in config.properties:
             require_kept(f"{name} of {config.logical_id}", stack.resolve(config.properties[name]), found.get(name))
-    destination = found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
-    _require_function(f"the failure destination of {config.logical_id}", stack, config, destination)
+    if config.properties.get("DestinationConfig"):
+        destination = found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        _require_function(f"the failure destination of {config.logical_id}", stack, config, destination)
 
 
 def _require_function(what: str, stack: DeployedStack, resource: Resource, found: str | None) -> None:

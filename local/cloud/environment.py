@@ -14,7 +14,19 @@ from local.errors import StackError
 
 DUMMY_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 _LOOPBACK = "127.0.0.1,localhost"
-_EMULATED = ("DYNAMODB", "COGNITO_IDENTITY_PROVIDER", "S3", "STS", "SQS", "SNS", "LAMBDA", "XRAY", "LOGS", "APPSYNC")
+_EMULATED = (
+    "DYNAMODB",
+    "COGNITO_IDENTITY_PROVIDER",
+    "S3",
+    "STS",
+    "SQS",
+    "SNS",
+    "LAMBDA",
+    "SFN",
+    "XRAY",
+    "LOGS",
+    "APPSYNC",
+)
 DEFAULT_REGION = "us-east-1"
 
 

@@ -66,6 +66,7 @@ def load_beside(name: str) -> ModuleType:
 if __name__ == "__main__":
     import ministack.app
 
-    load_beside("ministack_appsync").install()
+    for part in ("ministack_appsync", "ministack_queues", "ministack_workflows"):
+        load_beside(part).install()
     ministack.app.app = guarded(ministack.app.app)
     ministack.app.main()

@@ -61,7 +61,7 @@ class AppSyncFront:
 
     def add_to(self, app: web.Application) -> None:
         """Serve as a part of an application."""
-        app.router.add_post(MOUNT, self._post)
+        app.router.add_post(MOUNT, self.post)
         app.router.add_options(MOUNT, self._preflight)
         for mount in (MOUNT, REALTIME_MOUNT):
             app.router.add_get(mount, self._realtime.handle, allow_head=False)
@@ -84,7 +84,8 @@ class AppSyncFront:
         }
         return web.Response(headers=headers)
 
-    async def _post(self, http: web.Request) -> web.Response:
+    async def post(self, http: web.Request) -> web.Response:
+        """Answer a query or a mutation, wherever it was posted to."""
         try:
             request = await receive(http, "", BODY_LIMIT)
         except BodyTooLargeError:

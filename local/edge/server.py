@@ -1,6 +1,7 @@
 """The edge: the HTTP fronts that AWS would be, on loopback, with nothing buffered and nothing compressed.
 
-Besides `/url`, `/rest/<stage>` and `/graphql`: `GET /_control/health` and `POST /_control/cut` (`local.edge.cuts`).
+Besides `/url`, `/rest/<stage>` and `/graphql`: `GET /_control/health`, `POST /_control/cut` (`local.edge.cuts`), and
+`POST` and `GET /_control/faults` (`local.edge.direct_faults`).
 """
 
 import ssl
@@ -11,6 +12,7 @@ from aiohttp import web
 from local.edge.access_log import access_logger
 from local.edge.appsync import AppSyncFront
 from local.edge.cuts import Cuts
+from local.edge.direct_faults import DirectFaults
 from local.edge.rest import MOUNT as REST_MOUNT
 from local.edge.rest import RestApi
 from local.edge.url import MOUNT as URL_MOUNT
@@ -23,8 +25,9 @@ _SHUTDOWN_SECONDS = 0.2
 class Edge:
     """The server; it can be started once. `log` takes the access lines."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None], faults: DirectFaults | None = None) -> None:
         self.cuts = Cuts()
+        self._faults = faults or DirectFaults({})
         self._log = log
         self._runner: web.AppRunner | None = None
 
@@ -35,6 +38,8 @@ class Edge:
         app = web.Application(middlewares=[loopback_only])
         app.router.add_get("/_control/health", self._health)
         app.router.add_post("/_control/cut", self.cuts.handle)
+        app.router.add_post("/_control/faults", self._faults.give_order)
+        app.router.add_get("/_control/faults", self._faults.show)
         for mount, handler in ((URL_MOUNT, function_url.handle), (rest_api.mount, rest_api.handle)):
             app.router.add_route("*", mount, handler)
             app.router.add_route("*", mount + "/{path:.*}", handler)

@@ -12,7 +12,7 @@ from local.functions.config import FunctionConfig
 
 
 class Reloader:
-    """Watches the folders of the deployed functions, the layer and the template.
+    """Watches the folders of the deployed functions, the layer, the template and the state machines.
 
     `deploy` puts a function's sources as they are to work; `say` tells the user.
     """
@@ -36,6 +36,8 @@ class Reloader:
             watchers.create_task(self._watch(*folders, self._checkout.layer, recursive=True))
             # Its folder, because editors put another file in its place.
             watchers.create_task(self._watch(self._checkout.template.parent, recursive=False))
+            if self._checkout.state_machines.exists():
+                watchers.create_task(self._watch(self._checkout.state_machines, recursive=False))
 
     async def _watch(self, *folders: Path, recursive: bool) -> None:
         async for changes in awatch(*folders, recursive=recursive):
@@ -47,9 +49,14 @@ class Reloader:
         package = self._checkout.layer / "tokenstream"
         folders = [package, *(function.code for function in self._functions)]
         sources = [path for path in paths if path.suffix == ".py" and _within(path, *folders)]
-        built = [path for path in paths if path == self._checkout.template or _is_built(path, self._checkout.layer)]
-        if built:
-            self._say(f"{self._names(built)} changed: start the stack again to deploy that")
+        checkout = self._checkout
+        deployed = [
+            path
+            for path in paths
+            if path == checkout.template or _within(path, checkout.state_machines) or _is_built(path, checkout.layer)
+        ]
+        if deployed:
+            self._say(f"{self._names(deployed)} changed: start the stack again to deploy that")
         if not sources:
             return
         if mistakes := [mistake for path in sources if (mistake := _mistake(path))]:

@@ -73,7 +73,7 @@ class BuiltFunction:
             **region,
             "AWS_ENDPOINT_URL": _NOWHERE,
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": _NOWHERE,
-            "GRAPHQL_ENDPOINT": f"{_NOWHERE}/graphql",
+            **({"GRAPHQL_ENDPOINT": f"{_NOWHERE}/graphql"} if "GRAPHQL_ENDPOINT" in variables else {}),
         }
 
     def deployed_environment(self, endpoints: Mapping[str, str]) -> dict[str, str]:
@@ -88,12 +88,11 @@ class BuiltFunction:
             raise StackError(f"The local stack at {endpoint} does not answer for {self.logical_id}.") from error
         bedrock = endpoints.get("bedrockUrl", _NOWHERE)
         variables: dict[str, str] = deployed["Environment"]["Variables"]
-        return {
-            **variables,
-            **emulated_services(endpoint, bedrock, region),
+        direct = {
             **connections_endpoint(endpoint, stack.output("WebSocketUrl")),
-            "GRAPHQL_ENDPOINT": endpoints["graphqlUrl"],
+            **({"GRAPHQL_ENDPOINT": endpoints["graphqlUrl"]} if "GRAPHQL_ENDPOINT" in variables else {}),
         }
+        return {**variables, **emulated_services(endpoint, bedrock, region), **direct}
 
     def with_environment(self, environment: Mapping[str, str], architecture: str) -> "BuiltFunction":
         """Write a template beside this one in which the function has exactly this environment.

@@ -13,6 +13,7 @@ A mark is `[[name=value …]]`, anywhere in the last message; several marks add 
 | `reasoning` | how many tokens of reasoning come before the text |
 | `say` | the exact text, as a JSON string; `tokens` means nothing then |
 | `fault` | see `local.model.faults` |
+| `model` | a part of a model's id: the fault is for such models alone |
 """
 
 import json
@@ -54,6 +55,11 @@ class Marks:
     reasoning: int | None = None
     say: str | None = None
     fault: FaultSpec | None = None
+    model: str | None = None
+
+    def fault_of(self, model: str) -> FaultSpec | None:
+        """Give the fault that the model with this id has."""
+        return self.fault if self.model is None or self.model in model else None
 
 
 def parse_marks(prompt: str) -> tuple[str, Marks]:
@@ -71,6 +77,8 @@ def parse_marks(prompt: str) -> tuple[str, Marks]:
             values[name] = _read(name, value)
         position = closing.end()
     plain.append(prompt[position:])
+    if "model" in values and "fault" not in values:
+        raise MarkError("mark 'model' without a fault")
     return "".join(plain).strip(), Marks(**values)
 
 
@@ -142,4 +150,5 @@ _READERS: dict[str, Callable[[str], object]] = {
     "reasoning": _length,
     "say": _text,
     "fault": parse_fault,
+    "model": _text,
 }

@@ -82,7 +82,7 @@ class PacedModel:
             self._rejected(error.reason)
             raise ModelError(ErrorType.VALIDATION, str(error)) from error
         batches = _paced(answer, self._pace.marked(marks))
-        if marks.fault and (fault := self._fault_of_this_try(marks.fault, request)):
+        if (spec := marks.fault_of(request.model)) and (fault := self._fault_of_this_try(spec, request)):
             batches = inject(fault, batches)
         async with aclosing(batches):
             async for batch in batches:

@@ -273,6 +273,7 @@ class TestMarks:
             ("[[fault=throttle:-1]]", "'-1'"),
             ("[[fault=exception:accessDeniedException:3]]", "accessDeniedException"),
             ("[[fault=end:]]", "'end:'"),
+            ("[[model=haiku]]", "'model' without a fault"),
         ],
     )
     def test_a_bad_mark_is_refused_by_name(self, prompt: str, named: str) -> None:
@@ -315,6 +316,15 @@ class TestFaults:
         model, request = PacedModel(), ask("[[fault=break:3:1]] x")
         assert isinstance(listen(request, model).error, WireFaultError)
         assert listen(request, model).text == expected_text(request)
+
+    @pytest.mark.parametrize("fault", ["throttle", "throttle:2", "break:3", "hang:3", "guardrail", "end:pause_turn"])
+    def test_a_fault_of_one_model_leaves_the_one_that_takes_its_place_alone(self, fault: str) -> None:
+        prompt = f"[[fault={fault} model=haiku]] x"
+        model, healthy = PacedModel(), ask(prompt, model="eu.anthropic.claude-sonnet-4-5-v1:0")
+        broken = listen(ask(prompt, model="eu.anthropic.claude-haiku-4-5-v1:0"), model)
+        assert broken.text != expected_text(healthy) or broken.stop.reason == "pause_turn"
+        whole = listen(healthy, model)
+        assert (whole.text, whole.stop.reason) == (expected_text(healthy), "end_turn")
 
     @pytest.mark.parametrize("pace", ["rate=50", "rate=inf", "rate=50 head=0"])
     @pytest.mark.parametrize("tokens", [0, 1, 7])

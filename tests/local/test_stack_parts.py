@@ -61,6 +61,12 @@ def test_the_environment_chooses_a_model_and_the_command_line_another() -> None:
     )
 
 
+def test_parameters_of_the_template_can_be_given_whatever_is_in_their_values() -> None:
+    given = parse_options(["--parameter", "DirectSend=false", "--parameter", "FallbackModel=a.b:c=d"], {})
+    assert given.parameters == {"DirectSend": "false", "FallbackModel": "a.b:c=d"}
+    assert parse_options([], {}).parameters == {}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -73,6 +79,8 @@ def test_the_environment_chooses_a_model_and_the_command_line_another() -> None:
         ["--port", "70000"],
         ["--websocket-port", "0"],
         ["--log-level", "LOUD"],
+        ["--parameter", "DirectSend"],
+        ["--parameter", "=false"],
     ],
 )
 def test_a_mistake_on_the_command_line_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +146,8 @@ def test_with_real_bedrock_everything_else_stays_on_this_machine() -> None:
     environment = real_bedrock("http://emulator", users, "/home/user", "us-west-2")
     assert environment["AWS_PROFILE"] == "me"
     assert environment["AWS_ENDPOINT_URL_DYNAMODB"] == "http://emulator"
-    assert environment["AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"] == "http://emulator"
+    for service in ("COGNITO_IDENTITY_PROVIDER", "SNS", "SQS", "SFN"):
+        assert environment[f"AWS_ENDPOINT_URL_{service}"] == "http://emulator"
     assert not {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"} & set(environment)
 
 
@@ -295,10 +304,13 @@ def test_an_edit_of_a_function_that_is_not_deployed_is_no_news(checkout: Checkou
 
 def test_what_only_a_build_puts_to_work_says_so(checkout: Checkout) -> None:
     reloads = _Reloads(checkout)
-    reloads.change(checkout.template, checkout.layer / "streaming-bootstrap", checkout.layer / "notes.txt")
+    definition = checkout.state_machines / "recovery.asl.yaml"
+    bootstrap = checkout.layer / "streaming-bootstrap"
+    reloads.change(checkout.template, definition, bootstrap, checkout.layer / "notes.txt")
     assert reloads.deployed == []
     assert reloads.said == [
-        "layers/tokenstream/streaming-bootstrap, template.yaml changed: start the stack again to deploy that"
+        "layers/tokenstream/streaming-bootstrap, statemachine/recovery.asl.yaml, template.yaml changed: "
+        "start the stack again to deploy that"
     ]
 
 
@@ -361,6 +373,8 @@ class _Forgetful:
     def __getattr__(self, operation: str) -> Any:
         return lambda **_arguments: {
             "describe_time_to_live": {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}},
+            "describe_table": {"Table": {}},
+            "get_topic_attributes": {"Attributes": {}},
             "get_gateway_response": {"responseType": "UNAUTHORIZED"},
             "get_resources": {"items": [{"path": "/", "id": "root"}]},
             "get_integration": {"timeoutInMillis": 29000},
@@ -391,6 +405,8 @@ _API = {"paths": {"/": {"post": {"x-amazon-apigateway-integration": _INTEGRATION
             {"TimeToLiveSpecification": {"AttributeName": "expiresAt", "Enabled": True}},
             "time to live of Resource",
         ),
+        ("AWS::DynamoDB::Table", {"GlobalSecondaryIndexes": [{"IndexName": "open"}]}, "indexes of Resource"),
+        ("AWS::SNS::Topic", {"FifoTopic": True}, "FifoTopic of Resource: .*'true'"),
         (
             "AWS::ApiGateway::RestApi",
             {"Body": {"paths": {}, "x-amazon-apigateway-gateway-responses": {"UNAUTHORIZED": {"statusCode": 401}}}},
