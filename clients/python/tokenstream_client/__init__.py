@@ -6,8 +6,10 @@ async with Client() as client:
             print(frame.token, end="", flush=True)
 """
 
+from tokenstream_client.assembler import Arrivals
 from tokenstream_client.blocking import SyncClient, stream_sync
 from tokenstream_client.client import Client, stream
+from tokenstream_client.delivery import Delivery
 from tokenstream_client.endpoints import Endpoints
 from tokenstream_client.errors import (
     AnswerFailed,
@@ -28,10 +30,12 @@ from tokenstream_client.tokens import TokenProvider
 
 __all__ = [
     "AnswerFailed",
+    "Arrivals",
     "Client",
     "ClientError",
     "Complete",
     "ConnectionFailed",
+    "Delivery",
     "Endpoints",
     "EndpointsError",
     "ErrorDetail",

@@ -50,6 +50,10 @@ class SyncClient:
         """Return the whole text of an answer; see `Client.text`."""
         return self._wait_for(self._client.text(**request))
 
+    def connect(self) -> None:
+        """Sign in and open the connections that the next stream uses; see `Client.connect`."""
+        self._wait_for(self._client.connect())
+
     def cancel(self, session_id: str) -> None:
         """Stop the generation of any session of the user's."""
         self._wait_for(self._client.cancel(session_id))

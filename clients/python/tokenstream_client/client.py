@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
+from tokenstream_client.delivery import Delivery, require_delivery
 from tokenstream_client.endpoints import Endpoints, PathName
 from tokenstream_client.errors import AnswerFailed
 from tokenstream_client.frames import ErrorFrame, Frame, Start, Token
@@ -29,6 +30,7 @@ class RequestFields(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     stop_sequences: Sequence[str] | None
+    delivery: Delivery | None
     session_id: str
 
 
@@ -48,6 +50,7 @@ class Client:
         retry: RetryPolicy | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
+        self._path: PathName = path
         tokens = FixedToken(token) if isinstance(token, str) else token
         self._transport = open_transport(path, endpoints or Endpoints.load(), tokens, idle_timeout=idle_timeout)
         self._retry = retry or RetryPolicy()
@@ -63,8 +66,9 @@ class Client:
         """Return the answer to a prompt or a conversation as a stream of frames.
 
         `on_heartbeat` is called for each heartbeat, `on_resuming` when the connection was lost: once, however many
-        tries it takes until the next frame.
+        tries it takes until the next frame. Raises `ValueError` for a delivery that the path doesn't have.
         """
+        require_delivery(self._path, request.get("delivery"))
         stream = Stream(
             self._transport,
             Request(**request),
@@ -93,6 +97,14 @@ class Client:
                     case _:
                         pass
         return "".join(pieces)
+
+    async def connect(self) -> None:
+        """Sign in and open the connections that the next stream uses, which then measures nothing but itself.
+
+        Nobody has to: a stream does it by itself. A connection over HTTP waits half a minute for it. Raises
+        `SignInFailed`, `ConnectionFailed` and `RequestRejected`.
+        """
+        await self._transport.connect()
 
     async def cancel(self, session_id: str) -> None:
         """Stop the generation of any session of the user's."""

@@ -82,6 +82,18 @@ class Endpoints:
             case _:
                 assert_never(path)
 
+    def has(self, path: PathName) -> bool:
+        """Tell whether the stack has a path."""
+        match path:
+            case "url" | "rest":
+                return True
+            case "websocket":
+                return self.websocket_url is not None
+            case "appsync":
+                return self.graphql_url is not None and self.graphql_realtime_url is not None
+            case _:
+                assert_never(path)
+
     @property
     def realtime_url(self) -> str:
         """The address to which the path `appsync` connects for answers; raises `EndpointsError` when there is none."""

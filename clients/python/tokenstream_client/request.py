@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tokenstream_client.delivery import Delivery
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -22,6 +24,7 @@ class Request:
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: Sequence[str] | None = None
+    delivery: Delivery | None = None
     session_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:
@@ -43,6 +46,7 @@ class Request:
             model=self.model,
             options=options or None,
             sessionId=self.session_id,
+            delivery=self.delivery,
         )
 
 

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from types import AsyncGeneratorType, TracebackType
 from typing import Self
 
-from tokenstream_client.assembler import Assembler
+from tokenstream_client.assembler import Arrivals, Assembler
 from tokenstream_client.errors import ClientError, ConnectionFailed, RequestRejected, StreamLost
 from tokenstream_client.frames import Frame, Heartbeat, Message, Position, parse
 from tokenstream_client.request import Request
@@ -70,6 +70,7 @@ class Stream:
         self._session = _Session.NONE
         self._gap_deadline: float | None = None
         self._resuming = False
+        self._resumes = 0
         self._given_up = False
         self._may_go_on = False
         self._cancel_wanted = False
@@ -89,6 +90,16 @@ class Stream:
     def ended(self) -> bool:
         """Whether the terminal frame was handed out."""
         return self._assembler.ended
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """How the frames came: how many, and which of them twice, late or for nothing. Heartbeats don't count."""
+        return self._assembler.arrivals
+
+    @property
+    def resumes(self) -> int:
+        """How often the connection was lost: once for each loss, however many tries it took."""
+        return self._resumes
 
     @property
     def may_go_on(self) -> bool:
@@ -219,8 +230,10 @@ class Stream:
         ) from failure
 
     def _tell_resuming(self) -> None:
-        if not self._resuming and self._on_resuming is not None:
-            self._on_resuming()
+        if not self._resuming:
+            self._resumes += 1
+            if self._on_resuming is not None:
+                self._on_resuming()
         self._resuming = True
 
     @property

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tokenstream_client.delivery import QUEUED_PATHS
 from tokenstream_client.endpoints import PathName
 
 
@@ -12,6 +13,13 @@ def interruptible() -> Iterator[None]:
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, previous)
+
+
+@pytest.fixture(params=QUEUED_PATHS)
+def queued_path(request: pytest.FixtureRequest) -> PathName:
+    """A path on which frames may go the queued way."""
+    path: PathName = request.param
+    return path
 
 
 @pytest.fixture(params=["url", "websocket", "appsync"])

@@ -85,7 +85,8 @@ async def close(call: Call) -> None:
 class FakeStack:
     """`frames` is what every session gets. With `hold_at` the frames from that index on come only after a cancel.
 
-    AppSync's `realtime` endpoint is a part of it; `page` is how many stored frames it gives at once.
+    AppSync's `realtime` endpoint is a part of it; `page` is how many stored frames it gives at once. What goes the
+    queued way arrives as `queue` leaves it. `held` counts the streams that have come to `hold_at`.
 
     It stands for Cognito as well, and believes every password unless `refuse_sign_in`, or asks for `challenge`.
     `handshakes` are the statuses of the next WebSocket handshakes, in the place of 101.
@@ -103,6 +104,11 @@ class FakeStack:
     calls: list[Call] = field(default_factory=list)
     connections: list[ServerConnection] = field(default_factory=list)
     sessions: dict[str, asyncio.Event] = field(default_factory=dict)
+    queue: Callable[[list[JsonFrame]], list[JsonFrame]] = list
+    queued: set[str] = field(default_factory=set)
+    preflights: list[str] = field(default_factory=list)
+    ignore_preflights: bool = False
+    held: int = 0
     holding: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     page: int = 500
@@ -126,6 +132,12 @@ class FakeStack:
     async def handle_http(self, exchange: scripted_http.Exchange) -> None:
         if "x-amz-target" in exchange.headers:
             return await self._sign_in(exchange)
+        if exchange.method == "OPTIONS":
+            self.preflights.append(exchange.path)
+            if self.ignore_preflights:
+                await asyncio.Event().wait()
+            exchange.keep_alive = True
+            return await exchange.reply(403, {"message": "Missing Authentication Token"})
         if exchange.path == "/graphql":
             return await self._handle_graphql(exchange)
         call = HttpCall(exchange)
@@ -185,6 +197,8 @@ class FakeStack:
         if call.session_id in self.sessions:
             return await call.reject(409, {"code": "conflict", "message": "Used.", "retryable": False})
         self.sessions[call.session_id] = asyncio.Event()
+        if call.body.get("delivery") == "queued":
+            self.queued.add(call.session_id)
         return await self._stream(call)
 
     async def _resume(self, call: Call) -> None:
@@ -196,7 +210,8 @@ class FakeStack:
 
     async def _look(self, call: AppSyncCall) -> None:
         held = self.hold_at is not None and not self.sessions[call.session_id].is_set()
-        stored = self.frames[: self.hold_at] if held else self.frames
+        frames = self._frames_of(call.session_id)
+        stored = frames[: self.hold_at] if held else frames
         attempt = stored[-1]["attempt"] if stored else 0
         behind = [
             {**frame, "sessionId": call.session_id}
@@ -216,10 +231,17 @@ class FakeStack:
     async def _not_found(self, call: Call) -> None:
         await call.reject(404, {"code": "not_found", "message": "No such session.", "retryable": False})
 
+    def _frames_of(self, session_id: str) -> list[JsonFrame]:
+        if session_id not in self.queued:
+            return self.frames
+        return [{**frame, "delivery": "queued"} if frame["type"] == "start" else frame for frame in self.frames]
+
     async def _stream(self, call: Call) -> None:
         await call.accept()
-        for index, frame in enumerate(self.frames):
+        frames = self._frames_of(call.session_id)
+        for index, frame in enumerate(self.queue(frames) if call.session_id in self.queued else frames):
             if index == self.hold_at:
+                self.held += 1
                 self.holding.set()
                 await self.sessions[call.session_id].wait()
             if (frame["attempt"], frame["sequence"]) > call.after:

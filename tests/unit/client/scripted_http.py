@@ -1,6 +1,7 @@
 """An HTTP server that a test scripts down to the byte, on a free port of 127.0.0.1."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ class Cut(Exception):
 
 @dataclass
 class Exchange:
-    """One request and the means to answer it. `cut_after` counts the bytes of the body with its chunk framing."""
+    """One request and the means to answer it; `number` is its place among those of its connection.
+
+    `cut_after` counts the bytes of the body with its chunk framing. With `keep_alive` another request may follow.
+    """
 
     method: str
     path: str
@@ -23,6 +27,8 @@ class Exchange:
     headers: dict[str, str]
     body: bytes
     writer: asyncio.StreamWriter
+    number: int = 1
+    keep_alive: bool = False
     cut_after: int | None = None
     sent: int = field(default=0)
 
@@ -31,7 +37,7 @@ class Exchange:
         return json.loads(self.body)
 
     async def head(self, status: int, **headers: str) -> None:
-        lines = [f"HTTP/1.1 {status} Scripted", "Connection: close"]
+        lines = [f"HTTP/1.1 {status} Scripted", f"Connection: {'keep-alive' if self.keep_alive else 'close'}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         await self.writer.drain()
@@ -71,7 +77,7 @@ def serving(loop: asyncio.AbstractEventLoop, handler: Handler) -> Iterator[str]:
         assert task is not None
         open_tasks.add(task)
         try:
-            await handler(await _read(reader, writer))
+            await _converse(reader, writer, handler)
         except (Cut, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         except Exception as failure:  # noqa: BLE001 - whatever it is, the test shall see it
@@ -106,6 +112,14 @@ def serving(loop: asyncio.AbstractEventLoop, handler: Handler) -> Iterator[str]:
         raise failures[0]
 
 
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
+    for number in itertools.count(1):
+        exchange = await _read(reader, writer, number)
+        await handler(exchange)
+        if not exchange.keep_alive:
+            return
+
+
 async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     try:
@@ -114,11 +128,11 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Exchange:
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> Exchange:
     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     method, target, _ = head[0].split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     url = urlsplit(target)
     query = {name: values[0] for name, values in parse_qs(url.query).items()}
-    return Exchange(method, url.path, query, headers, body, writer)
+    return Exchange(method, url.path, query, headers, body, writer, number)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def test_a_recorded_delivery_gives_the_recorded_answer(file: Path) -> None:
     assert text_of(released) == expected["text"]
     assert assembler.ended is expected["ended"]
     assert assembler.gap is expected["gap"]
+    counted = asdict(assembler.arrivals)
+    received = sum("receive" in step and step["receive"]["type"] != "heartbeat" for step in steps(file))
+    # What a recording doesn't name didn't happen.
+    assert counted == {**dict.fromkeys(counted, 0), "received": received, **expected.get("arrivals", {})}
 
 
 def test_there_are_golden_deliveries() -> None:
@@ -94,6 +99,17 @@ def test_any_order_and_repetition_gives_the_last_attempts_text_once(delivery: tu
     assert assembler.ended
     positions = [frame.position for frame in released]
     assert positions == sorted(set(positions))
+
+
+@given(st.data())
+def test_what_comes_again_is_told_from_what_comes_late(data: st.DataObject) -> None:
+    frames = answer(*"abcdef")
+    again = data.draw(st.lists(st.sampled_from(frames), max_size=10))
+    assembler = Assembler()
+    feed(assembler, data.draw(st.permutations(frames + again)))
+    assert assembler.arrivals.received == len(frames) + len(again)
+    assert assembler.arrivals.duplicates == len(again)
+    assert assembler.arrivals.void == 0
 
 
 @given(deliveries(), st.data())

@@ -75,6 +75,14 @@ def test_another_thread_can_cancel(path: PathName) -> None:
     assert frames[-1].stop_reason == "cancelled"
 
 
+def test_connections_can_be_opened_before_anything_is_asked(path: PathName) -> None:
+    stack = FakeStack()
+    with running(stack) as endpoints, SyncClient(endpoints, path=path, token=TOKEN) as client:
+        client.connect()
+        assert stack.preflights or stack.connections
+        assert stack.calls == []
+
+
 def test_errors_are_raised_where_the_caller_is(path: PathName) -> None:
     stack = FakeStack()
     stack.faults.append(reject(413, "too_large"))

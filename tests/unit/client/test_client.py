@@ -9,9 +9,11 @@ from contextlib import aclosing
 
 import pytest
 
+from tests.unit.client.calls import AppSyncCall, HttpCall, WebSocketCall
 from tests.unit.client.fake_stack import (
     TOKEN,
     FakeStack,
+    JsonFrame,
     answer,
     close,
     complete,
@@ -33,9 +35,11 @@ from tokenstream_client import (
     Frame,
     RequestRejected,
     RetryPolicy,
+    Start,
     StreamLost,
     Token,
 )
+from tokenstream_client.assembler import Arrivals
 from tokenstream_client.endpoints import PathName
 
 QUICK = RetryPolicy(first_delay=0.001, longest_delay=0.01, start_budget=5, resume_budget=5)
@@ -240,6 +244,56 @@ async def test_a_proxy_of_the_environment_does_not_stand_between_client_and_loca
     with running(FakeStack()) as endpoints:
         async with client_of(endpoints, path) as client:
             assert await client.text(prompt="Hi") == "Hello world"
+
+
+async def test_bursts_that_overtake_each_other_and_come_twice_give_the_exact_text(queued_path: PathName) -> None:
+    def bursts(frames: list[JsonFrame]) -> list[JsonFrame]:
+        return [*frames[3:6], *frames[:3], *frames[:5], *frames[6:]]
+
+    stack = FakeStack(frames=answer(*"abcdef"), queue=bursts)
+    with running(stack) as endpoints:
+        async with client_of(endpoints, queued_path) as client:
+            stream = client.stream(prompt="Hi", delivery="queued")
+            frames = [frame async for frame in stream]
+    assert stack.questions()[0]["delivery"] == "queued"
+    assert isinstance(frames[0], Start)
+    assert frames[0].delivery == "queued"
+    assert "".join(frame.token for frame in frames if isinstance(frame, Token)) == "abcdef"
+    assert stream.arrivals == Arrivals(received=13, duplicates=5, reordered=3)
+
+
+@pytest.mark.parametrize("path", ["url", "rest"])
+async def test_a_path_without_the_queued_way_says_which_paths_have_it_before_anything_is_sent(path: PathName) -> None:
+    stack = FakeStack()
+    with running(stack) as endpoints:
+        async with client_of(endpoints, path) as client:
+            with pytest.raises(ValueError, match=f"{path} has no queued delivery; websocket and appsync have it"):
+                client.stream(prompt="Hi", delivery="queued")
+            assert await client.text(prompt="Hi", delivery="direct") == "Hello world"
+    assert len(stack.calls) == 1
+
+
+async def test_who_connects_first_waits_for_no_connection_when_asking(path: PathName) -> None:
+    stack = FakeStack()
+    with running(stack) as endpoints:
+        async with client_of(endpoints, path) as client:
+            await client.connect()
+            assert stack.calls == []
+            connected = len(stack.preflights), len(stack.connections), len(stack.realtime.connections)
+            assert await client.text(prompt="Hi") == "Hello world"
+            assert (len(stack.preflights), len(stack.connections), len(stack.realtime.connections)) == connected
+    asked = stack.calls[0]
+    if not isinstance(asked, WebSocketCall):
+        assert isinstance(asked, HttpCall | AppSyncCall)
+        assert asked.exchange.number == 2, "the question made a connection of its own"
+
+
+async def test_connecting_to_a_server_that_is_gone_says_so(path: PathName) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    async with Client(endpoints_of(f"http://127.0.0.1:{port}"), path=path, token=TOKEN) as client:
+        with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port} can't be reached"):
+            await client.connect()
 
 
 async def test_a_stream_of_its_own_leaves_nothing_behind(path: PathName) -> None:

@@ -116,6 +116,28 @@ def test_every_option_reaches_the_stack(run: Run, stack: FakeStack) -> None:
     }
 
 
+def test_the_delivery_is_asked_for_only_if_it_is_given(
+    file: Path, stack: FakeStack, capsys: pytest.CaptureFixture[str], queued_path: PathName
+) -> None:
+    chat = ["chat", "--endpoints", str(file), "--path", queued_path, "--json"]
+    assert main([*chat, "--delivery", "queued", "Hi"]) == 0
+    assert '"delivery": "queued"' in capsys.readouterr().out
+    assert main([*chat, "Hi"]) == 0
+    assert [question.get("delivery") for question in stack.questions()] == ["queued", None]
+
+
+@pytest.mark.parametrize("name", ["url", "rest"])
+def test_a_path_without_the_queued_way_is_wrong_usage_that_names_those_with_it(
+    file: Path, stack: FakeStack, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["chat", "--endpoints", str(file), "--path", name, "--delivery", "queued", "Hi"])
+    assert raised.value.code == 2
+    told = f"argument --delivery: the path {name} has no queued delivery; websocket and appsync have it\n"
+    assert capsys.readouterr().err.endswith(told)
+    assert stack.users == []
+
+
 def test_a_dash_reads_the_prompt_from_stdin(run: Run, stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
     lines(monkeypatch, "two\nlines\n")
     assert run("-") == 0
@@ -152,6 +174,7 @@ def test_an_error_frame_fails_the_command_and_says_what_to_do(
             ": --max-tokens: It is over the cap.\n",
         ),
         (reject(400, "invalid_request", "One of: a, b.", field="model"), "tokenstream: --model: One of: a, b.\n"),
+        (reject(400, "invalid_request", "One of: direct.", field="delivery"), ": --delivery: One of: direct.\n"),
         (reject(413, "too_large", "The request is too large."), "large. Shorten the prompt"),
         (reject(403, "forbidden", "Not yours."), "tokenstream: Not yours.\n"),
     ],

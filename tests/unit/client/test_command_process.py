@@ -29,14 +29,16 @@ COMMAND = Path(sys.executable).with_name("tokenstream")
 
 
 @contextmanager
-def command(stack: FakeStack, folder: Path, *arguments: str, **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
+def command(
+    stack: FakeStack, folder: Path, *arguments: str, name: str = "chat", **pipes: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     with running(stack) as endpoints:
         write_endpoints(endpoints, folder / ".local" / "endpoints.json")
         # With it set, output is never buffered, and neither a missing flush nor one that fails would show.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [COMMAND, "chat", *arguments], cwd=folder, env=environment, **streams
+            [COMMAND, name, *arguments], cwd=folder, env={**environment, "TERM": "xterm"}, **streams
         )
         with process:
             try:
@@ -124,6 +126,33 @@ def test_a_conversation_at_a_real_terminal(path: PathName, tmp_path: Path) -> No
         assert process.wait(timeout=20) == 0
     os.close(ours)
     assert stack.asked() == ["start", "cancel"]
+
+
+def test_a_race_at_a_real_terminal_shows_how_it_goes_and_ctrl_c_stops_every_answer(tmp_path: Path) -> None:
+    stack = holding_stack()
+    ours, theirs = pty.openpty()
+    with command(stack, tmp_path, "Hi", name="race", stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        for entry in (b"url", b"rest", b"websocket", b"websocket:queued", b"appsync", b"appsync:queued"):
+            read_until(ours, entry + b" ")
+        read_until(ours, b"streaming")
+        eventually(lambda: stack.held == 6)
+        process.send_signal(signal.SIGINT)
+        read_until(ours, b"outcome")
+        for _ in range(6):
+            read_until(ours, b"cancelled\r\n")
+        assert process.wait(timeout=20) == 130
+    os.close(ours)
+    assert sorted(stack.asked()) == ["cancel"] * 6 + ["start"] * 6
+
+
+def test_a_race_whose_reader_went_away_ends_without_a_traceback(tmp_path: Path) -> None:
+    with command(FakeStack(), tmp_path, "--paths", "url", "Hi", name="race") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=20) == 141
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
 
 
 def read_until(terminal: int, expected: bytes) -> None:

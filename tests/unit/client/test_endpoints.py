@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenstream_client.endpoints import Endpoints
+from tokenstream_client.endpoints import PATHS, Endpoints
 from tokenstream_client.errors import EndpointsError
 
 VALUES = {
@@ -37,6 +37,8 @@ def test_a_file_from_before_a_path_serves_the_others_and_names_the_key_that_it_l
     later = {"websocketUrl", "graphqlUrl", "graphqlRealtimeUrl"}
     old = Endpoints.from_mapping({key: value for key, value in VALUES.items() if key not in later})
     assert old.url("rest") == VALUES["restUrl"]
+    assert [path for path in PATHS if old.has(path)] == ["url", "rest"]
+    assert all(map(Endpoints.from_mapping(VALUES).has, PATHS))
     with pytest.raises(EndpointsError, match="websocketUrl"):
         old.url("websocket")
     with pytest.raises(EndpointsError, match="graphqlUrl"):

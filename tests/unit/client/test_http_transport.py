@@ -44,6 +44,19 @@ async def read(over: HttpTransport) -> list[Message]:
         return [message async for message in messages]
 
 
+async def test_connecting_wakes_no_function() -> None:
+    seen: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(403)
+
+    await transport(refuse, url=f"{URL}/dev").connect()
+    assert [(request.method, str(request.url)) for request in seen] == [("OPTIONS", f"{URL}/dev/-")]
+    assert seen[0].headers["Access-Control-Request-Method"] == "POST"
+    assert "Authorization" not in seen[0].headers
+
+
 async def test_the_request_is_posted_to_the_address_itself_with_what_streaming_needs() -> None:
     seen: list[httpx.Request] = []
 

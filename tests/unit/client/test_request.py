@@ -20,6 +20,7 @@ def test_every_option_has_its_name_on_the_wire() -> None:
         temperature=0.0,
         top_p=0.5,
         stop_sequences=("END",),
+        delivery="queued",
         session_id="s",
     ).body()
     assert body == {
@@ -28,6 +29,7 @@ def test_every_option_has_its_name_on_the_wire() -> None:
         "model": "m",
         "options": {"maxTokens": 5, "temperature": 0.0, "topP": 0.5, "stopSequences": ["END"]},
         "sessionId": "s",
+        "delivery": "queued",
     }
 
 

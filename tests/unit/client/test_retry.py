@@ -1,3 +1,4 @@
+from tokenstream_client.client import IDLE_TIMEOUT
 from tokenstream_client.retry import Backoff, RetryPolicy
 
 POLICY = RetryPolicy(first_delay=1, longest_delay=4)
@@ -33,3 +34,13 @@ def test_tries_end_with_the_budget() -> None:
 
 def test_a_retry_after_beyond_the_budget_is_not_waited_for() -> None:
     assert Backoff(POLICY).next_delay(0, budget=5, retry_after=6) is None
+
+
+def test_a_dead_workers_stream_is_not_given_up_before_its_recovery_can_have_begun() -> None:
+    lease, sweep, start = 30, 60, 10
+    policy = RetryPolicy()
+    backoff = Backoff(policy, jitter=lambda: 0.0)
+    now = IDLE_TIMEOUT  # each connection is taken for broken after this silence
+    while (delay := backoff.next_delay(now, budget=policy.resume_budget)) is not None:
+        now += delay + IDLE_TIMEOUT
+    assert now > lease + sweep + start

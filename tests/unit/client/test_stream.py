@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.client.fake_stack import JsonFrame, answer, complete, numbered, start, token
+from tokenstream_client.assembler import Arrivals
 from tokenstream_client.errors import (
     ClientError,
     ConnectionFailed,
@@ -53,6 +54,9 @@ class ScriptedTransport:
 
     async def prepare(self) -> None:
         self.calls.append("prepare")
+
+    async def connect(self) -> None:
+        self.calls.append("connect")
 
     def start(self, request: Request) -> Any:
         self.calls.append("start")
@@ -178,8 +182,9 @@ async def test_each_loss_of_the_connection_is_told_once_however_long_it_lasts() 
     losses: list[None] = []
     broken = ConnectionFailed("broken")
     transport = script(broken, ANSWER[:2], broken, [], broken, ANSWER[:3], broken, ANSWER)
-    assert text_of(await read(transport, on_resuming=lambda: losses.append(None))) == "Hello wide world"
-    assert len(losses) == 2
+    stream = stream_over(transport, on_resuming=lambda: losses.append(None))
+    assert text_of([frame async for frame in stream]) == "Hello wide world"
+    assert len(losses) == stream.resumes == 2
 
 
 @pytest.mark.parametrize("refused", [True, False])
@@ -232,6 +237,16 @@ async def test_a_silent_connection_without_a_gap_is_waited_for() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(frames), 0.1)
     assert not [call for call in transport.calls if call.startswith("resume")]
+
+
+async def test_how_the_frames_came_can_be_read_while_they_come_and_afterwards() -> None:
+    first, second, third, fourth, last = ANSWER
+    heartbeat: JsonFrame = {"type": "heartbeat", "sessionId": "s"}
+    stream = stream_over(script([first, heartbeat, third, first, second], [third, fourth, last]))
+    seen = [stream.arrivals async for frame in stream]
+    assert seen[0] == Arrivals(received=1)
+    assert stream.arrivals == Arrivals(received=7, duplicates=2, reordered=1)
+    assert stream.resumes == 1
 
 
 async def test_a_new_attempt_begins_with_its_start() -> None:

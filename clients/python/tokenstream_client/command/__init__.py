@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from tokenstream_client.command.advice import explain
-from tokenstream_client.command.arguments import ChatOptions, TokenOptions, parse_arguments
+from tokenstream_client.command.arguments import ChatOptions, RaceOptions, TokenOptions, parse_arguments
 from tokenstream_client.command.chat import chat
 from tokenstream_client.command.exit_codes import BROKEN_PIPE, FAILED, INTERRUPTED
+from tokenstream_client.command.race import race
 from tokenstream_client.command.token import token
 from tokenstream_client.errors import ClientError
 
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match options:
             case ChatOptions():
                 return chat(options)
+            case RaceOptions():
+                return race(options)
             case TokenOptions():
                 return token(options)
             case _:

@@ -16,6 +16,7 @@ _OPTION_OF_FIELD: Mapping[str, str] = {
     "options.maxTokens": "--max-tokens",
     "options.temperature": "--temperature",
     "model": "--model",
+    "delivery": "--delivery",
     "system": "--system",
     "prompt": "PROMPT",
     "messages": "PROMPT",

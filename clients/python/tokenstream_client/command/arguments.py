@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from tokenstream_client.client import RequestFields
+from tokenstream_client.command.entries import ALL, Entry, parse_entries
+from tokenstream_client.delivery import DELIVERIES, Delivery, require_delivery
 from tokenstream_client.endpoints import PathName
 
 if TYPE_CHECKING:
@@ -30,20 +33,49 @@ class TokenOptions(StackOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatOptions(StackOptions):
-    """The options of `tokenstream chat`; `prompt` is `None` for a conversation and `-` for standard input."""
+class QuestionOptions(StackOptions):
+    """The options of what asks the model; a `prompt` of `-` is read from standard input."""
 
     prompt: str | None
-    path: PathName
     json: bool
-    verbose: bool
     system: str | None
     model: str | None
     max_tokens: int | None
     temperature: float | None
 
+    @property
+    def generation(self) -> RequestFields:
+        """The fields of a request that say how to answer."""
+        return {
+            "system": self.system,
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
 
-def parse_arguments(arguments: Sequence[str] | None) -> ChatOptions | TokenOptions:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions(QuestionOptions):
+    """The options of `tokenstream chat`; `prompt` is `None` for a conversation."""
+
+    path: PathName
+    delivery: Delivery | None
+    verbose: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceOptions(QuestionOptions):
+    """The options of `tokenstream race`."""
+
+    prompt: str
+    paths: tuple[Entry, ...]
+    rounds: int
+
+
+Options = ChatOptions | RaceOptions | TokenOptions
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> Options:
     """Read the command line; raises `SystemExit` for `--help` and wrong usage."""
     stack = _stack_parser()
     parser = argparse.ArgumentParser(
@@ -51,13 +83,19 @@ def parse_arguments(arguments: Sequence[str] | None) -> ChatOptions | TokenOptio
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_chat(commands, stack)
+    _add_race(commands, stack)
     _add_token(commands, stack)
     namespace, unknown = parser.parse_known_args(arguments)
     values = vars(namespace)
-    options: type[ChatOptions | TokenOptions] = values.pop("options")
+    options: type[Options] = values.pop("options")
     if unknown:
-        words = options is ChatOptions and not unknown[0].startswith("-")
+        words = options is not TokenOptions and not unknown[0].startswith("-")
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{' (quote the prompt)' if words else ''}")
+    if options is ChatOptions:
+        try:
+            require_delivery(values["path"], values["delivery"])
+        except ValueError as error:
+            parser.error(f"argument --delivery: {error}")
     return options(**values)
 
 
@@ -80,15 +118,54 @@ def _add_chat(commands: "_Commands", stack: argparse.ArgumentParser) -> None:
     )
     chat.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to ask; - reads standard input")
     chat.add_argument("--path", choices=get_args(PathName), default="url", help="the way to the stack (default: url)")
+    chat.add_argument(
+        "--delivery",
+        choices=DELIVERIES,
+        help="how the frames come, on websocket and appsync (default: the stack's way)",
+    )
     chat.add_argument("--json", action="store_true", help="print the frames, one a line, with receivedAtMs")
     chat.add_argument(
         "--verbose", action="store_true", help="print figures and interruptions also when stderr is no terminal"
     )
-    chat.add_argument("--system", metavar="TEXT", help="the system prompt")
-    chat.add_argument("--model", metavar="ID", help="a model that the stack allows (default: its first)")
-    chat.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens to generate")
-    chat.add_argument("--temperature", type=float, metavar="X", help="the sampling temperature")
+    _add_generation(chat)
     chat.set_defaults(options=ChatOptions)
+
+
+def _add_race(commands: "_Commands", stack: argparse.ArgumentParser) -> None:
+    race = commands.add_parser(
+        "race",
+        parents=[stack],
+        help="ask over all paths at the same time, and compare",
+        description="Ask over all paths at the same time, each over a connection of its own that is open before the "
+        "clock starts, and compare how the answers come. Ctrl-C stops all answers.",
+        epilog=_WHO,
+    )
+    race.add_argument("prompt", metavar="PROMPT", help="what to ask; - reads standard input")
+    race.add_argument(
+        "--paths",
+        type=parse_entries,
+        default=ALL,
+        metavar="PATH[:DELIVERY],…",
+        help=f"who takes part (default: {','.join(map(str, ALL))})",
+    )
+    race.add_argument("--rounds", type=_rounds, default=1, metavar="N", help="race so often and compare medians")
+    race.add_argument("--json", action="store_true", help="print one JSON document, figures in milliseconds")
+    _add_generation(race)
+    race.set_defaults(options=RaceOptions)
+
+
+def _rounds(text: str) -> int:
+    rounds = int(text) if text.isdecimal() else 0
+    if rounds < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds")
+    return rounds
+
+
+def _add_generation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--system", metavar="TEXT", help="the system prompt")
+    parser.add_argument("--model", metavar="ID", help="a model that the stack allows (default: its first)")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens to generate")
+    parser.add_argument("--temperature", type=float, metavar="X", help="the sampling temperature")
 
 
 def _add_token(commands: "_Commands", stack: argparse.ArgumentParser) -> None:

@@ -9,15 +9,15 @@ from tokenstream_client.command.arguments import ChatOptions
 from tokenstream_client.command.exit_codes import COMPLETE, FAILED, INTERRUPTED
 from tokenstream_client.command.interrupt import woken_by_signals
 from tokenstream_client.command.output import JsonOutput, Output, TextOutput
+from tokenstream_client.command.prompt import read_prompt
 from tokenstream_client.command.stack import endpoints_of
 from tokenstream_client.command.turn import Turn, take_turn
-from tokenstream_client.errors import ClientError
 
 
 def chat(options: ChatOptions) -> int:
     """Run the command; return its exit code. Raises `ClientError` for what goes wrong before a question is asked."""
     endpoints = endpoints_of(options)
-    prompt = _prompt_of(options)
+    prompt = None if options.prompt is None else read_prompt(options.prompt)
     with asyncio.Runner() as runner, woken_by_signals(runner.get_loop()):
         client = Client(endpoints, path=options.path)
         conversation = Conversation(runner, client, options)
@@ -72,23 +72,10 @@ class Conversation:
 
     def _take_turn(self, question: RequestFields, *, end_line: bool) -> Turn:
         options = self._options
-        request: RequestFields = {
-            **question,
-            "system": options.system,
-            "model": options.model,
-            "max_tokens": options.max_tokens,
-            "temperature": options.temperature,
-        }
+        request: RequestFields = {**question, **options.generation, "delivery": options.delivery}
         output: Output = JsonOutput() if options.json else TextOutput(end_line=end_line)
         verbose = options.verbose or sys.stderr.isatty()
         return self._runner.run(take_turn(self._client, request, output, verbose=verbose))
-
-
-def _prompt_of(options: ChatOptions) -> str | None:
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
-    if prompt is not None and not prompt.strip():
-        raise ClientError("PROMPT is empty.", code="invalid_request")
-    return prompt
 
 
 def _read_line(*, interactive: bool) -> str | None:

@@ -21,6 +21,9 @@ class Transport(Protocol):
     async def prepare(self) -> None:
         """Get ready to send: sign in if need be."""
 
+    async def connect(self) -> None:
+        """Get ready to send, and open the connections that the next request goes over. No function is woken by it."""
+
     def start(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """Ask for an answer; entering returns once the server has accepted it."""
 

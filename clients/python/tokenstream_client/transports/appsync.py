@@ -65,6 +65,11 @@ class AppSyncTransport:
         with suppress(ConnectionFailed):
             await self._connection()
 
+    async def connect(self) -> None:
+        """Fetch a token and connect, for events and for mutations."""
+        await self._connection()
+        await self._operations.connect()
+
     @asynccontextmanager
     async def start(self, request: Request) -> AsyncIterator[AsyncIterator[Message]]:
         """Subscribe, and only then send `startStream`: an event that nobody has subscribed to is lost."""

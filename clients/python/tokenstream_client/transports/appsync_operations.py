@@ -12,7 +12,7 @@ from tokenstream_client.frames import Position
 from tokenstream_client.request import Request
 from tokenstream_client.transports.appsync_messages import CANCEL_STREAM, GET_STREAM, START_STREAM, Page
 from tokenstream_client.transports.graphql_errors import http_failure, rejection
-from tokenstream_client.transports.http import connection_failures
+from tokenstream_client.transports.http import connection_failures, open_connection
 
 
 class Operations:
@@ -21,6 +21,10 @@ class Operations:
     def __init__(self, url: str, http: httpx.AsyncClient) -> None:
         self._url = url
         self._http = http
+
+    async def connect(self) -> None:
+        """Open a connection."""
+        await open_connection(self._http, self._url)
 
     async def start(self, token: str, request: Request) -> None:
         """Have an answer generated."""

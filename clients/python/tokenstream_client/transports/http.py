@@ -17,6 +17,9 @@ from tokenstream_client.transports.statuses import failure_of
 
 NDJSON = "application/x-ndjson"
 CONNECT_TIMEOUT = 10.0
+KEEP_OPEN = 30.0
+"""Seconds for which a connection that is open waits for the next request."""
+
 ERROR_BODY_LIMIT = 64 * 1024
 
 
@@ -25,7 +28,7 @@ def http_client(idle_timeout: float) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         timeout=httpx.Timeout(idle_timeout, connect=CONNECT_TIMEOUT, pool=None),
         # A cancel must not wait for a free connection while streams hold them all.
-        limits=httpx.Limits(max_connections=None),
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEP_OPEN),
         # A local stack is never behind the proxy of the environment.
         mounts={"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None},
     )
@@ -42,6 +45,12 @@ class HttpTransport:
     async def prepare(self) -> None:
         """Fetch a token, so that the request that follows measures nothing but itself."""
         await self._tokens.token()
+
+    async def connect(self) -> None:
+        """Fetch a token and connect."""
+        await self._tokens.token()
+        # Below the address itself a preflight reaches a function; here the REST API refuses it and Lambda answers it.
+        await open_connection(self._http, f"{self._url}/-")
 
     @asynccontextmanager
     async def start(self, request: Request) -> AsyncIterator[AsyncIterator[Message]]:
@@ -104,6 +113,14 @@ class HttpTransport:
         request = self._http.build_request(method, url, content=content, params=params, headers=headers)
         with connection_failures(request.url):
             return await self._http.send(request, stream=True)
+
+
+async def open_connection(http: httpx.AsyncClient, url: str) -> None:
+    """Have a connection to a server open, by a preflight: what it is answered with doesn't matter."""
+    headers = {"Origin": "null", "Access-Control-Request-Method": "POST"}
+    request = http.build_request("OPTIONS", url, headers=headers)
+    with connection_failures(request.url):
+        await http.send(request)
 
 
 @contextmanager

@@ -56,6 +56,10 @@ class WebSocketTransport:
         with suppress(ConnectionFailed):
             await self._connection()
 
+    async def connect(self) -> None:
+        """Fetch a token and connect."""
+        await self._connection()
+
     @asynccontextmanager
     async def start(self, request: Request) -> AsyncIterator[AsyncIterator[Message]]:
         """Send `stream`."""
