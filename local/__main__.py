@@ -46,6 +46,7 @@ def main() -> int:
 def _require_free_ports(options: Options) -> None:
     for option, port in (
         ("--port", options.port),
+        ("--web-port", options.web_port),
         ("--websocket-port", options.websocket_port),
         ("--bedrock-port", options.bedrock_port),
         ("--ministack-port", options.ministack_port),
@@ -71,6 +72,7 @@ async def _run(checkout: Checkout, options: Options, terminal: Terminal, user_aw
 def _ready(endpoints: Endpoints, seconds: float) -> Iterator[str]:
     """Say what a user needs; the last line, for which scripts wait, is the one that begins with `ready`."""
     shown = {
+        "web": endpoints.web_url or "not built: that takes Node 20 and `make web`",
         "url": endpoints.function_url,
         "rest": endpoints.rest_url,
         "websocket": endpoints.websocket_url,

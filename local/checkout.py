@@ -34,6 +34,11 @@ class Checkout:
         return self.root / "layers" / "tokenstream"
 
     @property
+    def web_client(self) -> Path:
+        """The web client as built; not there where it wasn't."""
+        return self.root / "clients" / "web" / "dist"
+
+    @property
     def tools(self) -> Path:
         """Applications with an environment of their own."""
         return self.root / ".tools"

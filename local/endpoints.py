@@ -44,8 +44,9 @@ class GraphQLEndpoints:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Addresses without a slash at the end. `bedrock_url` is None when the model is AWS's."""
+    """Addresses without a slash at the end. `bedrock_url` is None when the model is AWS's, `web_url` without a page."""
 
+    web_url: str | None
     function_url: str
     rest_url: str
     websocket_url: str
@@ -62,6 +63,7 @@ class Endpoints:
     def to_json(self) -> dict[str, Any]:
         """As a client reads it; what there is not is left out."""
         return {
+            **({"webUrl": self.web_url} if self.web_url else {}),
             "functionUrl": self.function_url,
             "restUrl": self.rest_url,
             "websocketUrl": self.websocket_url,

@@ -45,6 +45,7 @@ class Options:
 
     model: ModelChoice
     port: int | None
+    web_port: int | None
     websocket_port: int | None
     bedrock_port: int | None
     ministack_port: int | None
@@ -69,6 +70,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> O
     parser.add_argument("--tokens", type=_count, default=DEFAULT_LENGTH, help="paced: tokens an answer (%(default)s)")
     for name, what in (
         ("--port", "the edge: /url, /rest/<stage>"),
+        ("--web-port", "the web client"),
         ("--websocket-port", "the edge's WebSocket API: /<stage>"),
         ("--bedrock-port", "the model's Bedrock"),
         ("--ministack-port", "the other AWS services"),
@@ -92,6 +94,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> O
     return Options(
         model=model or Paced(Pace(ttft=given.ttft, rate=given.rate), given.tokens),
         port=given.port,
+        web_port=given.web_port,
         websocket_port=given.websocket_port,
         bedrock_port=given.bedrock_port,
         ministack_port=given.ministack_port,

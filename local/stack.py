@@ -30,6 +30,7 @@ from local.edge.server import Edge
 from local.edge.tls import RunCertificate
 from local.edge.url import MOUNT as URL_MOUNT
 from local.edge.url import FunctionUrl
+from local.edge.web import WebClient
 from local.edge.websocket import WebSocketFront
 from local.edge.websocket_routes import WebSocketRoutes
 from local.edge.websocket_stage import read_websocket_stage
@@ -101,9 +102,11 @@ async def local_stack(
             await assembly.deploy(service, functions)
             routes = await assembly.take_over(service, functions)
             websocket_url = await assembly.start_websocket(routes, edge.cuts)
+            page = await assembly.start_web_client()
         with terminal.step("creating users"):
             user, *others = await asyncio.to_thread(_create_users, aws, stack.output("UserPoolId"))
         endpoints = Endpoints(
+            web_url=page.url if page else None,
             function_url=edge.function_url,
             rest_url=edge.rest_url,
             websocket_url=websocket_url,
@@ -117,6 +120,8 @@ async def local_stack(
             other_users=others,
             stack_name=stack.name,
         )
+        if page:
+            page.client.configure(endpoints.to_json())
         running.enter_context(published(endpoints, checkout.endpoints))
         yield RunningStack(endpoints, emulator)
 
@@ -130,6 +135,14 @@ class _HttpFronts:
     graphql: GraphQLEndpoints
     appsync: AppSyncFront
     cuts: Cuts
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The web client, and where it is."""
+
+    client: WebClient
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +240,14 @@ class _Assembly:
         front = WebSocketFront(stage, routes, cuts, self.terminal.note)
         self.running.push_async_callback(front.close)
         return await front.start(self.options.websocket_port or 0)
+
+    async def start_web_client(self) -> _Page | None:
+        """Serve the web client; None where it isn't built."""
+        if not (self.checkout.web_client / "index.html").exists():
+            return None
+        client = WebClient(self.checkout.web_client, self.terminal.note)
+        self.running.push_async_callback(client.close)
+        return _Page(client, await client.start(self.options.web_port or 0))
 
 
 def _parameters(options: Options) -> dict[str, str]:

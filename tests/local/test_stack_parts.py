@@ -203,8 +203,9 @@ def test_a_tethered_command_passes_its_exit_status_on() -> None:
         assert process.wait(10) == 7
 
 
-def _endpoints(bedrock: str | None) -> Endpoints:
+def _endpoints(bedrock: str | None, web: str | None = None) -> Endpoints:
     return Endpoints(
+        web_url=web,
         function_url="http://e/url",
         rest_url="http://e/rest/dev",
         websocket_url="ws://w/dev",
@@ -232,6 +233,11 @@ def test_the_endpoints_are_there_for_their_owner_and_only_while_the_stack_runs(t
 
 def test_there_is_no_bedrock_address_when_the_model_is_awss() -> None:
     assert "bedrockUrl" not in _endpoints(None).to_json()
+
+
+def test_there_is_no_web_address_where_the_page_is_not_built() -> None:
+    assert "webUrl" not in _endpoints(None).to_json()
+    assert _endpoints(None, "http://p").to_json()["webUrl"] == "http://p"
 
 
 # -- building and reloading
