@@ -30,17 +30,22 @@ _KEYS = {
 
 
 def deployed_endpoints(cloudformation: Any, stack_name: str) -> dict[str, str]:
-    """Read a stack's outputs with a CloudFormation client; raises `StackError`."""
+    """Read what a client needs of a stack with a CloudFormation client; raises `StackError`."""
+    outputs = stack_outputs(cloudformation, stack_name)
+    if missing := _KEYS.keys() - outputs.keys():
+        raise StackError(f"The stack {stack_name} has no output {', '.join(sorted(missing))}: is it this project's?")
+    return {"stackName": stack_name} | {key: outputs[name].rstrip("/") for name, key in _KEYS.items()}
+
+
+def stack_outputs(cloudformation: Any, stack_name: str) -> dict[str, str]:
+    """Read a stack's outputs; raises `StackError`."""
     try:
         [stack] = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     except NoCredentialsError as error:
         raise StackError("No AWS credentials were found: sign in, or set AWS_PROFILE.") from error
     except (BotoCoreError, ClientError) as error:
         raise StackError(f"The stack {stack_name} can't be read: {error}") from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    if missing := _KEYS.keys() - outputs.keys():
-        raise StackError(f"The stack {stack_name} has no output {', '.join(sorted(missing))}: is it this project's?")
-    return {"stackName": stack_name} | {key: outputs[name].rstrip("/") for name, key in _KEYS.items()}
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def main(arguments: Sequence[str]) -> int:
