@@ -18,12 +18,10 @@ from tokenstream.session import NewSession
 from tokenstream.sessions import LeaseLost
 from tokenstream.telemetry import logger
 
-sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
+store = settings.SessionStore.from_environment(os.environ)
+sessions = wiring.sessions(store)
 queue = wiring.prompt_queue(settings.PromptQueue.from_environment(os.environ))
 limits = wiring.limits(os.environ)
-
-BEGIN_SECONDS = 900
-"""How long a prompt may wait in the queue before its session counts as forgotten."""
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -45,7 +43,8 @@ def _start(arguments: dict[str, Any], owner: str, worker: str) -> str:
     given = {name: value for name, value in arguments.items() if value is not None}
     fields = given | {"sessionId": request.session_id}
     new = NewSession(request.session_id, owner, "appsync", request.delivery, request.model, encode(fields))
-    sessions.accept(new, None, time(), begin_within=BEGIN_SECONDS)
+    # The prompt's queue keeps it for as long as there is a session.
+    sessions.accept(new, None, time(), begin_within=store.ttl)
     try:
         queue.put(request.session_id, fields)
     except QueueUnavailable:

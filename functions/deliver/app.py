@@ -6,7 +6,7 @@ wait for it. Those of other sessions go on.
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tokenstream import settings, telemetry, wiring
@@ -21,8 +21,12 @@ from tokenstream.telemetry import logger
 LONGEST_PAUSE_SECONDS = 10
 """With it, the queue's count of receives lasts for the better part of its retention."""
 
-MAX_REFUSALS = 3
-"""How often a message that a service refuses is tried: the frames behind it wait for so long."""
+MAX_REFUSALS = 6
+"""How often a message that a service refuses is tried, for half a minute: the frames behind it wait for so long."""
+
+LEFT_SECONDS = 8.0
+"""What is left of the function's time when it leaves the rest of a batch to the next invocation: one message may take
+so long whose service is silent."""
 
 MAX_FAILURES = 2
 """With so many failures on a path, or of the table, the other messages of the batch that need it aren't tried: the
@@ -35,16 +39,18 @@ queue = wiring.frames_queue(settings.FramesQueue.from_environment(os.environ))
 
 
 class Batch:
-    """The records of one event, and what has come of them so far."""
+    """The records of one event, and what has come of them so far. `seconds_left` is the function's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_left: Callable[[], float]) -> None:
+        self._seconds_left = seconds_left
+        self._sessions: dict[str, Session | None] = {}
         self._failures: Counter[str] = Counter()
         self._waiting: set[str] = set()
 
     def delivered(self, record: Mapping[str, Any]) -> bool:
         """Deliver a message; False if it has to come back."""
         group = record["attributes"]["MessageGroupId"]
-        if group not in self._waiting and self._settled(record):
+        if group not in self._waiting and self._seconds_left() > LEFT_SECONDS and self._settled(record):
             return True
         self._waiting.add(group)
         return False
@@ -61,7 +67,7 @@ class Batch:
         if self._failures["table"] >= MAX_FAILURES:
             return False
         try:
-            session = sessions.find(message.session_id)
+            session = self._session(message.session_id)
         except SessionsUnavailable:
             self._failures["table"] += 1
             logger.warning("session not found out", exc_info=True, extra=_ids(message))
@@ -70,6 +76,12 @@ class Batch:
             logger.info("session has expired", extra=_ids(message))
             return True
         return self._sent(message, session)
+
+    def _session(self, session_id: str) -> Session | None:
+        # Once a batch: what was published before a client came back on another connection is sent again there anyway.
+        if session_id not in self._sessions:
+            self._sessions[session_id] = sessions.find(session_id)
+        return self._sessions[session_id]
 
     def _sent(self, message: QueuedFrames | QueuedReply, session: Session | None) -> bool:
         path = session.path if session else "websocket"
@@ -93,9 +105,9 @@ class Batch:
         return True
 
 
-def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's interface
+def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Deliver a batch; tell which messages have to come back."""
-    batch = Batch()
+    batch = Batch(lambda: context.get_remaining_time_in_millis() / 1000)
     failed = [record for record in event["Records"] if not batch.delivered(record)]
     _hide(failed)
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}

@@ -18,7 +18,7 @@ from tokenstream.pump import Ending
 from tokenstream.recovery import decide, final_error
 from tokenstream.request import read_request
 from tokenstream.session import Claim, Session
-from tokenstream.sessions import LeaseLost
+from tokenstream.sessions import LeaseLost, SessionsUnavailable
 from tokenstream.sinks import ClientGone
 from tokenstream.telemetry import logger
 
@@ -68,16 +68,20 @@ def _look(session_id: str, tries: int, *, lingered: bool) -> dict[str, Any]:
 
 def _generate(session_id: str, context: Any) -> Result:
     started_at = monotonic()
-    session = sessions.find(session_id)
-    if session is None or session.ended:
-        return "ended"
-    body = sessions.request(session_id)
-    if body is None:
-        # It was made while answers weren't stored: nothing can be generated, but it has to end.
-        return "given_up"
     try:
+        session = sessions.find(session_id)
+        if session is None or session.ended:
+            return "ended"
+        body = sessions.request(session_id)
+        if body is None:
+            # It was made while answers weren't stored: nothing can be generated, but it has to end.
+            return "given_up"
         claim = sessions.claim(session_id, context.aws_request_id, time())
     except LeaseLost:
+        return "taken"
+    except SessionsUnavailable:
+        # No attempt yet: the next look waits for the table.
+        logger.warning("session not claimed", exc_info=True, extra={"session_id": session_id})
         return "taken"
     lease = Lease(sessions, claim, time)
     try:

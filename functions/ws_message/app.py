@@ -122,14 +122,15 @@ def _resume(call: Call, message: Resume) -> None:
         raise NotFound("Answers are not stored here, so there is nothing to resume.")
     recipient = Recipient(call.connection_id, message.after, call.ticket)
     session = sessions.get(message.session_id, call.owner)
-    call.accept(message.session_id)
+    way = call.accept(message.session_id)
     if not sessions.redirect(message.session_id, call.owner, recipient):
         _start(
             {
                 "sessionId": message.session_id,
                 "owner": call.owner,
                 "connectionId": call.connection_id,
-                "delivery": session.delivery,
+                # Not ahead of what has just been queued.
+                "delivery": "queued" if way == "queued" else session.delivery,
                 "after": message.after._asdict(),
             }
         )

@@ -13,6 +13,7 @@ from tests.fakes.frames import Attempt
 from tests.fakes.graphql_api import UNAUTHORIZED
 from tests.fakes.log_lines import log_lines
 from tests.fakes.topics_api import Published
+from tests.function_module import Context
 from tests.integration.background_functions import (
     ANOTHER_SAMPLE_SESSION,
     SAMPLE_CONNECTION,
@@ -267,7 +268,7 @@ def test_while_the_table_is_out_everything_comes_back(functions_with: FunctionsF
 
 
 @pytest.mark.parametrize(("path", "fault"), [("websocket", FORBIDDEN), ("appsync", UNAUTHORIZED)])
-def test_a_message_that_is_refused_is_dropped_at_the_third_receive_and_counted(
+def test_a_message_that_is_refused_is_dropped_in_the_end_and_counted(
     functions_with: FunctionsFactory, capsys: pytest.CaptureFixture[str], path: Any, fault: Any
 ) -> None:
     functions = functions_with()
@@ -275,11 +276,11 @@ def test_a_message_that_is_refused_is_dropped_at_the_third_receive_and_counted(
     start, *rest = Attempt(session_id).answer("Hello")
     functions.graphql.always(fault)
     functions.api.always(CLIENT, fault)
-    for receives in (1, 2):
+    for receives in (1, 5):
         record = message(session_id, [start], receives=receives)
         assert functions.delivered(record) == ids([record])
     assert "DroppedMessages" not in capsys.readouterr().out
-    assert functions.delivered(message(session_id, [start], receives=3)) == []
+    assert functions.delivered(message(session_id, [start], receives=6)) == []
     [metric] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "DroppedMessages" in line]
     assert (metric["DroppedMessages"], metric["path"], metric["session_id"]) == ([1.0], path, session_id)
     functions.graphql.always(None)
@@ -412,10 +413,10 @@ def unhappy(functions: Functions) -> None:
     """Have everything go wrong that can."""
     for session_id in (functions.accepted("websocket"), functions.accepted("appsync")):
         for fault in (FORBIDDEN, UNAUTHORIZED, BROKEN):
-            for receives in (1, 3):
+            for receives in (1, 6):
                 functions.api.always(CLIENT, fault)
                 functions.graphql.always(fault)
-                functions.hides.fails = REFUSED if receives == 3 else None
+                functions.hides.fails = REFUSED if receives == 6 else None
                 functions.delivered(*messages(session_id, MARK, receives=receives), reply(CLIENT, {"text": MARK}))
     functions.delivered(*messages("9f0b2c4e-0000-4000-8000-000000000000", MARK))
     functions.delivered(Published("group", "odd", MARK).record())
@@ -424,3 +425,40 @@ def unhappy(functions: Functions) -> None:
     functions.delivered(*messages(session_id, MARK), reply(CLIENT, {"text": MARK}))
     functions.table.unreachable = True
     functions.delivered(*messages(session_id, MARK))
+
+
+def test_a_batch_that_takes_too_long_is_left_to_the_next_invocation_with_what_is_done_done(
+    functions_with: FunctionsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = functions_with()
+    session_id = functions.accepted()
+    records = messages(session_id, "one ", "two ", "three")
+    left = iter([25.0, 25.0, 7.9])
+    context = Context(aws_request_id="deliver-slow")
+    monkeypatch.setattr(context, "get_remaining_time_in_millis", lambda: next(left) * 1000)
+    result = functions.deliver.handler({"Records": records}, context)
+    assert [failure["itemIdentifier"] for failure in result["batchItemFailures"]] == ids(records[2:])
+    assert text(functions.frames(CLIENT)) == "one "
+    assert functions.delivered(*records[2:]) == []
+    assert_whole(functions.frames(CLIENT))
+
+
+def test_a_batch_of_one_session_asks_the_table_once(
+    functions_with: FunctionsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = functions_with()
+    session_id = functions.accepted()
+    asked: list[str] = []
+    find = functions.deliver.sessions.find
+
+    def noted(name: str) -> Any:
+        asked.append(name)
+        return find(name)
+
+    monkeypatch.setattr(functions.deliver.sessions, "find", noted)
+    assert functions.delivered(*messages(session_id, "one ", "two ")) == []
+    assert asked == [session_id]
+    # What it knows doesn't outlive the batch: the client may move.
+    functions.moved(session_id, ANOTHER)
+    assert functions.delivered(*messages(session_id, "again")) == []
+    assert text(functions.frames(ANOTHER)) == "again"

@@ -394,7 +394,16 @@ def test_an_end_that_nobody_can_get_is_there_for_whoever_asks(functions_with: Fu
     assert_whole(functions.stored(session_id))
 
 
-@pytest.mark.parametrize("step", ["look", "generate", "give_up"])
+def test_while_the_table_is_out_no_try_is_used_up(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    session_id = given_up(functions)
+    functions.table.unreachable = True
+    assert functions.generate(session_id) == "taken"
+    functions.table.unreachable = False
+    assert functions.status(session_id) == "recovering"
+
+
+@pytest.mark.parametrize("step", ["look", "give_up"])
 def test_while_the_table_is_out_the_state_machine_has_to_try_again(functions_with: FunctionsFactory, step: str) -> None:
     functions = functions_with()
     session_id = given_up(functions)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.template.transformed import ROOT, source, stack
 
+WEB_OUTPUTS = {"WebUrl", "WebBucketName", "WebDistributionId"}
 OUTPUTS = {
     "FunctionUrl",
     "RestUrl",
@@ -102,7 +103,8 @@ def test_a_value_that_works_is_accepted(parameter: str, value: str) -> None:
 
 
 def test_the_outputs_are_those_that_clients_are_configured_from() -> None:
-    assert stack().outputs.keys() == OUTPUTS
+    assert stack().outputs.keys() - WEB_OUTPUTS == OUTPUTS
+    assert {stack().outputs[name]["Condition"] for name in WEB_OUTPUTS} == {"HasWebClient"}
 
 
 def test_the_rest_address_ends_with_the_stage_and_takes_paths_after_it() -> None:

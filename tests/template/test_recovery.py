@@ -93,8 +93,13 @@ def test_a_service_that_is_out_for_a_while_ends_no_recovery() -> None:
 
 
 def test_a_worker_that_breaks_uses_up_a_try_and_is_followed_by_another_look() -> None:
-    [catch] = states()["Generate"]["Catch"]
+    *others, catch = states()["Generate"]["Catch"]
     assert catch == {"ErrorEquals": ["States.ALL"], "Assign": {"tries": "{% $tries + 1 %}"}, "Next": "Look"}
+    # That Lambda has no room is no try.
+    [throttled] = others
+    assert throttled.keys() == {"ErrorEquals", "Next"}
+    assert throttled["Next"] == "Look"
+    assert "Lambda.TooManyRequestsException" in throttled["ErrorEquals"]
     # It may have sent frames: the same attempt is not begun again behind the recovery's back.
     retried = {error for retry in states()["Generate"]["Retry"] for error in retry["ErrorEquals"]}
     assert not retried & {"States.ALL", "States.TaskFailed", "States.Timeout", "Lambda.Unknown"}

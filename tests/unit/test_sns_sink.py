@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -15,7 +16,7 @@ from tokenstream.pump import Pump
 from tokenstream.relay import Relay
 from tokenstream.sinks import ClientGone, DeliveryFailed
 from tokenstream.sinks.appsync import MAX_FRAME_BYTES
-from tokenstream.sinks.sns import SnsSink
+from tokenstream.sinks.sns import INTERVAL_SECONDS, MAX_BATCH_FRAMES, SnsSink
 from tokenstream.sources import Delta
 
 CONNECTION = "VqYb2cO1IAMCIhw="
@@ -24,7 +25,14 @@ CONNECTION = "VqYb2cO1IAMCIhw="
 class Way:
     """A sink, its topic, and a client that can be gone."""
 
-    def __init__(self, *, heartbeats: bool = True, connection_id: str | None = None, ticket: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        heartbeats: bool = True,
+        connection_id: str | None = None,
+        ticket: str = "",
+        wait: Callable[[float], None] | None = None,
+    ) -> None:
         self.topic = FakeTopic()
         self.gone = False
         self.sink = SnsSink(
@@ -35,6 +43,7 @@ class Way:
             client_gone=lambda: self.gone,
             connection_id=connection_id,
             ticket=ticket,
+            wait=wait,
         )
 
     def ids(self) -> list[str]:
@@ -106,7 +115,7 @@ def test_very_many_short_frames_are_within_snss_bounds_too(way: Way, frames: Att
     way.sink.send(sent)
     assert frames_of(way.topic.queued) == sent
     assert max(len(message.text.encode()) for message in way.topic.queued) <= MAX_MESSAGE_BYTES
-    assert len(way.topic.queued) < 6
+    assert len(way.topic.queued) == 6_000 / MAX_BATCH_FRAMES
 
 
 # The way fails
@@ -303,3 +312,16 @@ def test_whatever_fails_in_between_the_queue_gets_every_frame_once_and_in_order(
     way.topic.works()
     way.sink.heartbeat(SESSION)
     assert frames_of(way.topic.queued) == sent
+
+
+def test_behind_each_message_but_the_last_deltas_have_time_to_pile_up(frames: Attempt) -> None:
+    pauses: list[float] = []
+    way = Way(wait=pauses.append)
+    start, token, last, end = frames.answer("a", "b")
+    way.sink.send([start, token])
+    assert pauses == [INTERVAL_SECONDS]
+    way.sink.send([])
+    way.sink.send([last])
+    assert pauses == [INTERVAL_SECONDS] * 2
+    way.sink.send([end])
+    assert pauses == [INTERVAL_SECONDS] * 2

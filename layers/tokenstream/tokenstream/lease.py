@@ -12,6 +12,7 @@ from tokenstream.session import LEASE_SECONDS, Claim, Instructions, Recipient, S
 from tokenstream.sessions import LeaseLost, Sessions, SessionsUnavailable
 
 RENEW_SECONDS = 10
+SETTLE_TRIES = 3
 MAX_BATCH_BYTES = 256 * 1024
 """Well under DynamoDB's 400 KB an item."""
 
@@ -95,16 +96,19 @@ class Lease:
         """Store what waits and end the session; False if it isn't ours to end any more.
 
         When the table doesn't answer while the lease lasts, the client still gets its ending: that is what True says.
+        The recovery, which can't know of it, then makes another attempt: it is tried hard to avoid that.
         """
-        try:
-            self._store(self._clock())
-            self._heed(self._sessions.settle(self._claim, status, terminal))
-        except LeaseLost:
-            return False
-        except SessionsUnavailable:
-            _logger.exception("session not settled", extra={"session_id": self._claim.session_id})
-            return self._clock() < self._held_until
-        return True
+        for _ in range(SETTLE_TRIES):
+            try:
+                self._store(self._clock())
+                self._heed(self._sessions.settle(self._claim, status, terminal))
+            except LeaseLost:
+                return False
+            except SessionsUnavailable:
+                _logger.exception("session not settled", extra={"session_id": self._claim.session_id})
+            else:
+                return True
+        return self._clock() < self._held_until
 
     def release(self, failure: ErrorCode | None) -> bool:
         """Leave the session to another attempt; False if it isn't ours any more, or the table doesn't answer."""

@@ -105,7 +105,7 @@ def websocket_delivery(environment: Mapping[str, str]) -> WebSocketDelivery:
     topic = publish_to_topic(settings.FramesTopic.from_environment(environment))
     direct = settings.direct_send(environment)
     post = post_to_connection(settings.WebSocketApi.from_environment(environment)) if direct else None
-    return WebSocketDelivery(topic, post, monotonic)
+    return WebSocketDelivery(topic, post, monotonic, sleep)
 
 
 def appsync_delivery(environment: Mapping[str, str]) -> AppSyncDelivery:
@@ -113,7 +113,7 @@ def appsync_delivery(environment: Mapping[str, str]) -> AppSyncDelivery:
     topic = publish_to_topic(settings.FramesTopic.from_environment(environment))
     direct = settings.direct_send(environment)
     publish = publish_token(settings.GraphQLApi.from_environment(environment)) if direct else None
-    return AppSyncDelivery(topic, publish, monotonic)
+    return AppSyncDelivery(topic, publish, monotonic, sleep)
 
 
 def limits(environment: Mapping[str, str]) -> Limits:

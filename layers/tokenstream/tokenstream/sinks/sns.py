@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from tokenstream.frames import Sealed
+from tokenstream.frames import Sealed, is_terminal
 from tokenstream.message_queue import message_text
 from tokenstream.publish_to_topic import MAX_MESSAGE_BYTES
 from tokenstream.queued_frames import encode_frames
@@ -12,6 +12,13 @@ from tokenstream.sinks.backlog import Backlog
 
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES - 16 * 1024
 """What a message may hold of frames; the rest is for its envelope."""
+
+MAX_BATCH_FRAMES = 50
+"""As many as `deliver` sends within a second or two: what it doesn't get done in its time comes again as a whole."""
+
+INTERVAL_SECONDS = 0.1
+"""How far apart a stream's messages are. SNS takes them faster than `deliver` sends frames on, one by one: without it
+frames would pile up in the queue, instead of deltas in the worker, where they are joined."""
 
 
 class Publish(Protocol):
@@ -33,6 +40,7 @@ class SnsSink:
     A message once made keeps its bytes and its de-duplication id, `<session>-<attempt>-<first sequence>`, however often
     it is tried. `ticket` sets apart what is sent again on purpose: to a client on another connection, or as a replay.
     `client_gone` tells what `deliver` has found out: nothing waits for a client that has left, the frames are stored.
+    `wait` lets seconds pass behind a message, so that the next one joins more; None is for what is there as a whole.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class SnsSink:
         client_gone: Callable[[], bool] = lambda: False,
         connection_id: str | None = None,
         ticket: str = "",
+        wait: Callable[[float], None] | None = None,
     ) -> None:
         self.max_frame_bytes = max_frame_bytes
         self._session_id = session_id
@@ -52,6 +61,7 @@ class SnsSink:
         self._client_gone = client_gone
         self._connection_id = connection_id
         self._ticket = ticket
+        self._wait = wait
         self._last = ""
         self._beats = 0
         self._backlog: Backlog[_Message] = Backlog(
@@ -66,6 +76,8 @@ class SnsSink:
     def send(self, frames: Sequence[Sealed]) -> None:
         """Publish frames; raises `ClientGone`."""
         self._deliver(self._message(batch) for batch in _batches(frames))
+        if self._wait is not None and frames and not is_terminal(frames[-1].frame):
+            self._wait(INTERVAL_SECONDS)
 
     def heartbeat(self, session_id: str) -> None:  # noqa: ARG002 - the session is the sink's own
         """Publish a heartbeat, where the way behind the queue has any; raises as `send` does."""
@@ -100,7 +112,7 @@ def _batches(frames: Sequence[Sealed]) -> Iterator[list[Sealed]]:
     for frame in frames:
         # With the comma behind it. What is escaped in a message takes up to twice its bytes.
         length = len(message_text(frame.json).encode()) + 1
-        if batch and size + length > MAX_BATCH_BYTES:
+        if batch and (len(batch) == MAX_BATCH_FRAMES or size + length > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(frame)
