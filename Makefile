@@ -1,6 +1,6 @@
 # `make` alone lists the commands. Everything is installed below this folder: .venv (the project), .tools (uv, SAM, MiniStack).
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format schema build invoke endpoints lock clean
+.PHONY: help install run web test check format schema build invoke endpoints web-deploy lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -18,14 +18,18 @@ help: ## list the commands
 
 install: .venv/installed .tools/sam/installed .tools/ministack/installed ## install what the commands need, into this folder
 
-run: install ## start the local stack; Ctrl-C ends it. ARGS="--port 8080 …" (make run ARGS=--help)
+run: install $(if $(shell command -v node),web) ## start the local stack; Ctrl-C ends it. ARGS="--port 8080 …" (make run ARGS=--help)
 	@$(bin)/python -m local $(ARGS)
 
-test: install tests/local/amplify/node_modules/installed ## run every test that needs no AWS account and no Docker. ARGS="-k …"
-	@echo "== tests"
-	@$(bin)/python -m pytest $(ARGS)
+web: clients/web/dist/built ## build the web client
 
-check: install graphql/node_modules/installed ## format, lint, types, templates, resolvers, schema
+test: install tests/local/amplify/node_modules/installed web ## run every test that needs no AWS account and no Docker. ARGS="-k …" (-n 0: in one process)
+	@echo "== tests: web client"
+	@cd clients/web && npm test --silent
+	@echo "== tests"
+	@$(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+check: install graphql/node_modules/installed clients/web/node_modules/installed ## format, lint, types, templates, resolvers, schema
 	@echo "== ruff: format"
 	@$(bin)/ruff format --check --quiet .
 	@echo "== ruff: lint"
@@ -42,6 +46,8 @@ check: install graphql/node_modules/installed ## format, lint, types, templates,
 	@sam validate --lint >/dev/null
 	@echo "== eslint and types: graphql"
 	@cd graphql && node_modules/.bin/eslint --max-warnings 0 . && node_modules/.bin/tsc
+	@echo "== eslint, prettier, types: clients/web"
+	@cd clients/web && npm run --silent check
 	@echo "== docs/frames.schema.json"
 	@PYTHONPATH=layers/tokenstream $(bin)/python -m tokenstream.schema --check docs/frames.schema.json
 
@@ -58,6 +64,10 @@ build: install ## build layer and functions for Lambda. ARCHITECTURE=x86_64 for 
 invoke: install ## run one function with one event. F=http_stream E=events/http_stream/bad_token.json ARGS="--session ID --verbose"
 	@test -n "$(F)" -a -n "$(E)" || { echo "which function and which event? make invoke F=http_stream E=events/http_stream/bad_token.json" >&2; exit 2; }
 	@$(bin)/python -m local.invoke "$(F)" "$(E)" $(ARGS)
+
+web-deploy: install web ## put the web client into a deployed stack's bucket. STACK=tokenstream-dev
+	@test -n "$(STACK)" || { echo "of which stack? make web-deploy STACK=tokenstream-dev" >&2; exit 2; }
+	@$(bin)/python -m local.deployed_web "$(STACK)" clients/web/dist
 
 endpoints: install ## write .local/STACK.json from a deployed stack's outputs. STACK=tokenstream-dev
 	@test -n "$(STACK)" || { echo "of which stack? make endpoints STACK=tokenstream-dev" >&2; exit 2; }
@@ -90,8 +100,13 @@ endef
 	$(call environment,.tools/ministack,requirements/ministack.txt)
 	@touch $@
 
-# What checks the resolvers, which need Node alone to run; and a client that tests follow answers with.
-graphql/node_modules/installed tests/local/amplify/node_modules/installed: %/node_modules/installed: %/package-lock.json %/.npmrc
+clients/web/dist/built: clients/web/node_modules/installed $(shell find clients/web -not -path '*/node_modules*' -not -path '*/dist*' -not -path '*/tests*' -type f 2>/dev/null)
+	@echo "== building clients/web"
+	@cd clients/web && npm run --silent build -- --logLevel warn
+	@touch $@
+
+# What checks the resolvers, which need Node alone to run; a client that tests follow answers with; the web client.
+graphql/node_modules/installed tests/local/amplify/node_modules/installed clients/web/node_modules/installed: %/node_modules/installed: %/package-lock.json %/.npmrc
 	@echo "== installing $*/node_modules"
 	@cd $* && npm ci --loglevel=error >/dev/null
 	@touch $@
@@ -102,11 +117,11 @@ lock: .tools/uv/installed ## resolve the requirement files anew, with hashes
 	  $(uv) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" $$file.in -o $$file.txt || exit 1; \
 	done
-	@for folder in graphql tests/local/amplify; do \
+	@for folder in graphql tests/local/amplify clients/web; do \
 	  echo "== locking $$folder/package-lock.json"; \
 	  (cd $$folder && npm update --loglevel=error --package-lock-only >/dev/null) || exit 1; \
 	done
 
 clean: ## remove everything that was installed or built
-	rm -rf graphql/node_modules tests/local/amplify/node_modules .venv .tools .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf graphql/node_modules tests/local/amplify/node_modules clients/web/node_modules clients/web/dist .venv .tools .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,16 +23,23 @@ class ChildProcess:
     ) -> "ChildProcess":
         """Run the command with exactly this environment. `output` takes both of its output streams."""
         tethered = [sys.executable, "-I", "-S", _TETHER, str(_GRACE), *command]
-        process = await asyncio.create_subprocess_exec(
-            *tethered,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(environment),
-            cwd=cwd,
-            start_new_session=True,
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
+                *tethered,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(environment),
+                cwd=cwd,
+                start_new_session=True,
+            )
         )
-        return cls(process)
+        try:
+            return cls(await asyncio.shield(starting))
+        except asyncio.CancelledError:
+            # By itself asyncio kills the tether, and then waits for what that has started and can't end any more.
+            await cls(await starting).end()
+            raise
 
     @property
     def exited(self) -> bool:

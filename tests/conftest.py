@@ -1,7 +1,20 @@
+import asyncio
+import fcntl
+import gc
 import os
 import signal
+from pathlib import Path
+from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+
+from local.checkout import Checkout
+from local.cloud.environment import isolate
+from local.cloud.sam import Sam
+from tests.local.stack_process import copy_checkout
+from tests.scheduling import FromBothEnds, stack_first
 
 # Powertools reads it where its metrics are made, at import; on Lambda the template sets it.
 os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "tokenstream"
@@ -12,3 +25,37 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes is the machine's affair.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = stack_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FromBothEnds | None:
+    return FromBothEnds(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _garbage_is_looked_for_among_what_is_new() -> None:
+    """Take what the files before have loaded (moto, botocore's models) out of every collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout with what `sam build` makes for this machine; nothing else runs or changes in it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder in there
+        shared = shared.parent
+    copy = Checkout(shared / "built")
+    with (shared / "built.lock").open("w") as lock, patch.dict(os.environ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not copy.root.exists():
+            copy_checkout(copy.root)
+        isolate(os.environ)
+        copy.prepare()
+        copy.clean()
+        asyncio.run(Sam(copy).build())
+    return copy.root

@@ -22,6 +22,7 @@ from tokenstream.request import read_request
 
 ANSWER = streamed(anthropic_answer())
 MAX_REQUEST_BYTES = 100_000
+SESSION = "5e5510a0-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +178,8 @@ BAD: list[tuple[dict[str, Any], str, str | None]] = [
     ({"prompt": "Hi", "options": {"stopSequences": ["x", ""]}}, "invalid_request", "options.stopSequences[1]"),
     ({"prompt": "Hi", "sessionId": ""}, "invalid_request", "sessionId"),
     ({"prompt": "Hi", "sessionId": "me"}, "invalid_request", "sessionId"),
-    ({"prompt": "Hi", "sessionId": uuid4().hex}, "invalid_request", "sessionId"),
-    ({"prompt": "Hi", "sessionId": f"{uuid4()}\n"}, "invalid_request", "sessionId"),
+    ({"prompt": "Hi", "sessionId": UUID(SESSION).hex}, "invalid_request", "sessionId"),
+    ({"prompt": "Hi", "sessionId": f"{SESSION}\n"}, "invalid_request", "sessionId"),
     ({"prompt": "\ud800"}, "invalid_request", None),
     ({"prompt": "Hi", "system": "\udc00 "}, "invalid_request", None),
     ({"prompt": "x" * MAX_REQUEST_BYTES}, "too_large", None),

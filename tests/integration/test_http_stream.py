@@ -40,6 +40,7 @@ from tokenstream import telemetry, wiring
 
 OTHER_KEY = SigningKey.generate("key")
 STRANGER = "99999999-0000-4000-8000-000000000000"
+UNKNOWN = "5e5510a0-0000-4000-8000-000000000000"
 TEXT = "".join(TEXTS)
 ANSWER = streamed(anthropic_answer())
 SSE = {"accept": "text/event-stream"}
@@ -314,8 +315,8 @@ def test_a_plain_text_that_fails_later_ends_in_trailers(function_with: FunctionF
         ("POST", "/sessions"),
         ("GET", "/sessions"),
         ("GET", "/sessions/"),
-        ("POST", f"/sessions/{uuid4()}"),
-        ("GET", f"/sessions/{uuid4()}/frames"),
+        ("POST", f"/sessions/{UNKNOWN}"),
+        ("GET", f"/sessions/{UNKNOWN}/frames"),
         ("GET", "/favicon.ico"),
         ("POST", "/stream"),
     ],

@@ -36,16 +36,33 @@ on_linux = pytest.mark.skipif(
 )
 
 
-def invoke(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - this interpreter
-        [*COMMAND, *arguments],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
+Invoke = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def invoke(built: Path) -> Invoke:
+    def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - this interpreter
+            [*COMMAND, *arguments],
+            cwd=built,
+            env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+
+    return run_command
+
+
+@pytest.fixture(scope="module")
+def bad_token(invoke: Invoke) -> subprocess.CompletedProcess[str]:
+    return invoke("http_stream", EVENTS / "bad_token.json")
+
+
+@pytest.fixture(scope="module")
+def bad_body(invoke: Invoke) -> subprocess.CompletedProcess[str]:
+    return invoke("http_stream", EVENTS / "bad_body.json")
 
 
 def commands_with(marker: Path) -> list[str]:
@@ -69,34 +86,32 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @on_linux
-def test_a_bad_token_is_turned_down_as_it_would_be_on_aws() -> None:
-    result = invoke("http_stream", EVENTS / "bad_token.json")
-    assert result.returncode == 0, result.stderr
-    head, _, body = result.stdout.partition("\n\n")
+def test_a_bad_token_is_turned_down_as_it_would_be_on_aws(bad_token: subprocess.CompletedProcess[str]) -> None:
+    assert bad_token.returncode == 0, bad_token.stderr
+    head, _, body = bad_token.stdout.partition("\n\n")
     assert head.splitlines()[0] == "HTTP 401 Unauthorized"
     assert json.loads(body)["error"]["code"] == "unauthorized"
 
 
 @on_linux
-def test_a_bad_body_is_turned_down_behind_the_authorizer() -> None:
-    result = invoke("http_stream", EVENTS / "bad_body.json")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("HTTP 400 Bad Request\n")
-    assert json.loads(result.stdout.partition("\n\n")[2])["error"]["code"] == "invalid_request"
+def test_a_bad_body_is_turned_down_behind_the_authorizer(bad_body: subprocess.CompletedProcess[str]) -> None:
+    assert bad_body.returncode == 0, bad_body.stderr
+    assert bad_body.stdout.startswith("HTTP 400 Bad Request\n")
+    assert json.loads(bad_body.stdout.partition("\n\n")[2])["error"]["code"] == "invalid_request"
 
 
 @on_linux
-def test_the_functions_log_is_seen_and_keeps_out_of_the_response() -> None:
-    result = invoke("http_stream", EVENTS / "bad_body.json")
-    assert '"message":"call rejected"' in result.stderr
-    assert "call rejected" not in result.stdout
+def test_the_functions_log_is_seen_and_keeps_out_of_the_response(bad_body: subprocess.CompletedProcess[str]) -> None:
+    assert '"message":"call rejected"' in bad_body.stderr
+    assert "call rejected" not in bad_body.stdout
 
 
 @on_linux
-def test_the_emulators_own_log_is_left_out_unless_asked_for() -> None:
-    event = EVENTS / "bad_token.json"
-    assert "(rapid)" not in invoke("http_stream", event).stderr
-    assert "(rapid)" in invoke("http_stream", event, "--verbose").stderr
+def test_the_emulators_own_log_is_left_out_unless_asked_for(
+    invoke: Invoke, bad_token: subprocess.CompletedProcess[str]
+) -> None:
+    assert "(rapid)" not in bad_token.stderr
+    assert "(rapid)" in invoke("http_stream", EVENTS / "bad_token.json", "--verbose").stderr
 
 
 def run(tmp_path: Path, source: str, timeout: float = 30) -> FunctionResponse:
@@ -145,12 +160,12 @@ def test_a_function_that_never_answers_is_ended_by_its_timeout(tmp_path: Path) -
 
 @on_linux
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_runs_on_when_it_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+def test_nothing_runs_on_when_it_is_ended(built: Path, tmp_path: Path, number: signal.Signals) -> None:
     # The function's processes are started from a folder in here.
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(  # noqa: S603 - this interpreter
         [*COMMAND, "http_stream", EVENTS / "bad_token.json"],
-        cwd=ROOT,
+        cwd=built,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -164,12 +179,12 @@ def test_nothing_runs_on_when_it_is_ended(tmp_path: Path, number: signal.Signals
 @pytest.mark.parametrize(
     ("function", "event", "message"),
     [
-        ("no_such_function", EVENTS / "bad_token.json", "There is: appsync_failed, appsync_process"),
+        ("no_such_function", EVENTS / "bad_token.json", "There is: appsync_process, appsync_start"),
         ("http_stream", EVENTS / "no_such_event.json", "can't be read"),
         ("http_stream", ROOT / "Makefile", "is not JSON"),
     ],
 )
-def test_what_there_is_not_is_said(function: str, event: Path, message: str) -> None:
+def test_what_there_is_not_is_said(invoke: Invoke, function: str, event: Path, message: str) -> None:
     result = invoke(function, event)
     assert result.returncode == 1
     assert message in result.stderr
@@ -192,13 +207,15 @@ def test_a_session_of_the_users_takes_the_place_of_the_samples(name: str) -> Non
     assert filled.get("resource") in {None, "/sessions/{id}"}
 
 
-def test_a_session_for_an_event_without_one_is_refused() -> None:
+def test_a_session_for_an_event_without_one_is_refused(invoke: Invoke) -> None:
     result = invoke("http_stream", EVENTS / "bad_body.json", "--session", str(SESSION))
     assert result.returncode == 1
     assert "names no session" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["ws_message/cancel", "ws_message/resume", "ws_stream/replay", "ws_failed/timed_out"])
+@pytest.mark.parametrize(
+    "name", ["ws_message/cancel", "ws_message/resume", "ws_stream/replay", "recovery_start/timed_out"]
+)
 def test_a_session_takes_the_place_of_the_one_in_a_message_or_a_payload(name: str) -> None:
     event = (SAMPLES / f"{name}.json").read_text()
     assert str(SESSION) not in event
@@ -239,7 +256,7 @@ def test_that_an_answer_goes_to_a_connection_which_is_not_there_is_said(
 
 
 @on_linux
-def test_a_function_that_streams_no_response_shows_what_it_returns() -> None:
+def test_a_function_that_streams_no_response_shows_what_it_returns(invoke: Invoke) -> None:
     result = invoke("ws_authorize", SAMPLES / "ws_authorize" / "bad_token.json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["policyDocument"]["Statement"][0]["Effect"] == "Deny"

@@ -16,29 +16,29 @@ from typing import Any
 import httpx
 
 _ROOT = Path(__file__).parents[2]
-_COPIED = ("local", "functions", "graphql", "layers")
+_COPIED = ("local", "functions", "graphql", "layers", "statemachine")
 _LINKED = (".tools", ".venv")
 _START_SECONDS = 180.0
 
 
-def copy_checkout(target: Path) -> Path:
+def copy_checkout(target: Path, source: Path = _ROOT) -> Path:
     """Make a copy that a stack can run in, with what is built already."""
     for folder in _COPIED:
-        shutil.copytree(_ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-    shutil.copy(_ROOT / "template.yaml", target)
+        shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    shutil.copy(source / "template.yaml", target)
     for folder in _LINKED:
         (target / folder).symlink_to(_ROOT / folder)
-    if (_ROOT / ".local" / "sam").exists():
-        shutil.copytree(_ROOT / ".local" / "sam", target / ".local" / "sam")
+    if (source / ".local" / "sam").exists():
+        shutil.copytree(source / ".local" / "sam", target / ".local" / "sam")
     return target
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 20.0, *, every: float = 0.02) -> Any:
     """Wait for a truthy value and give it; the test fails when it doesn't come."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 

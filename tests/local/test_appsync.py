@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from local.cloud.environment import DUMMY_CREDENTIALS
-from tests.local.conftest import TOKENS
+from tests.local.conftest import DELIVERY, TOKENS
 from tests.local.stack_process import RunningStack, eventually
 from tests.local.test_http_stream import expected, model_streams, text_of
-from tests.local.test_websocket import workers_of
+from tests.local.workers import workers_of
 from tokenstream_client import Client, Complete, Endpoints, Frame, Start, Token
 
 SILENCE_SECONDS = 150
@@ -102,7 +102,7 @@ async def test_the_answer_arrives_exactly_and_in_order(stack: RunningStack) -> N
         frames = [frame async for frame in opened.stream(prompt=prompt)]
     assert [frame.sequence for frame in frames] == list(range(1, len(frames) + 1))
     assert isinstance(frames[0], Start)
-    assert (frames[0].path, frames[0].delivery) == ("appsync", "direct")
+    assert (frames[0].path, frames[0].delivery) == ("appsync", DELIVERY)
     assert "".join(frame.token for frame in frames if isinstance(frame, Token)) == expected(prompt)
 
 

@@ -69,8 +69,10 @@ class Answer:
 class Sdk:
     """A real SDK client, its answers told in one way for both APIs."""
 
+    _session = Session()  # a new one would read the service's model again
+
     def __init__(self, url: str) -> None:
-        self.client: Any = Session().create_client(
+        self.client: Any = self._session.create_client(
             "bedrock-runtime",
             endpoint_url=url,
             region_name="eu-central-1",

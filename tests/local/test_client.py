@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.local.conftest import DELIVERY
 from tests.local.stack_process import RunningStack, eventually
 from tokenstream_client import (
     AnswerFailed,
@@ -313,3 +314,24 @@ def test_ctrl_c_closes_the_models_stream_and_ends_with_130(stack: RunningStack, 
     assert err.startswith("cancelled")
     eventually(lambda: only_stream(stack)["ended"])
     assert only_stream(stack)["ended"] == "client"
+
+
+def test_a_race_runs_every_path_and_their_texts_are_the_same(stack: RunningStack) -> None:
+    arguments = [str(COMMAND), "race", "--json", saying("one two three four five", rate=50)]
+    result = subprocess.run(arguments, cwd=stack.checkout, capture_output=True, text=True, check=True)  # noqa: S603 - our own command
+    race = json.loads(result.stdout)
+    assert race["sameText"]
+    contestants = race["contestants"]
+    assert [(contestant["path"], contestant["delivery"]) for contestant in contestants] == [
+        ("url", "direct"),
+        ("rest", "direct"),
+        ("websocket", DELIVERY),
+        ("websocket", "queued"),
+        ("appsync", DELIVERY),
+        ("appsync", "queued"),
+    ]
+    for contestant in contestants:
+        [run] = contestant["rounds"]
+        assert (run["outcome"], run["attempt"], run["characters"]) == ("end_turn", 1, len("one two three four five"))
+        assert 0 <= run["firstTokenMs"] <= run["totalMs"]
+        assert run["messages"] >= 3

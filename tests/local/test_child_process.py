@@ -1,0 +1,24 @@
+"""Programs that the stack runs, which end with it."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from local.child_process import ChildProcess
+from tests.local.stack_process import alive, eventually
+
+
+async def test_a_program_that_is_given_up_while_it_starts_is_ended(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program = ["sh", "-c", f"echo $$ > {pid}; sleep 60"]
+    starting = asyncio.create_task(ChildProcess.start(program, os.environ, tmp_path, asyncio.subprocess.PIPE))
+    await asyncio.sleep(0)
+    # Nothing else happens meanwhile: the program runs, and the stack hasn't got hold of it.
+    eventually(lambda: pid.exists() and pid.read_text())
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(30):
+            await starting
+    assert not alive(int(pid.read_text()))
