@@ -23,7 +23,7 @@ run: install $(if $(shell command -v node),web) ## start the local stack; Ctrl-C
 
 web: clients/web/dist/built ## build the web client
 
-test: install tests/local/amplify/node_modules/installed web ## run every test that needs no AWS account and no Docker. ARGS="-k …" (-n 0: in one process)
+test: install tests/local/amplify/node_modules/installed web .tools/chromium ## run every test that needs no AWS account and no Docker. ARGS="-k …" (-n 0: in one process)
 	@echo "== tests: web client"
 	@cd clients/web && npm test --silent
 	@echo "== tests"
@@ -104,6 +104,12 @@ clients/web/dist/built: clients/web/node_modules/installed $(shell find clients/
 	@echo "== building clients/web"
 	@cd clients/web && npm run --silent build -- --logLevel warn
 	@touch $@
+
+# Where the browser is that tests the web client. CHROMIUM=… names another one.
+.tools/chromium:
+	@mkdir -p $(@D)
+	@clients/web/tests/browser/find-chromium >$@.found
+	@mv $@.found $@
 
 # What checks the resolvers, which need Node alone to run; a client that tests follow answers with; the web client.
 graphql/node_modules/installed tests/local/amplify/node_modules/installed clients/web/node_modules/installed: %/node_modules/installed: %/package-lock.json %/.npmrc

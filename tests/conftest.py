@@ -3,6 +3,8 @@ import fcntl
 import gc
 import os
 import signal
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,7 +15,9 @@ from xdist.remote import Producer
 from local.checkout import Checkout
 from local.cloud.environment import isolate
 from local.cloud.sam import Sam
-from tests.local.stack_process import copy_checkout
+from tests.browser.figures import figures_in
+from tests.local.stack_options import DIRECT_SEND, FALLBACK_MODEL, MAX_TOKENS_CAP, RATE, TOKENS, TTFT
+from tests.local.stack_process import RunningStack, StackProcess, copy_checkout
 from tests.scheduling import FromBothEnds, stack_first
 
 # Powertools reads it where its metrics are made, at import; on Lambda the template sets it.
@@ -34,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FromBothEnds | None:
     return FromBothEnds(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    figures = figures_in(chain.from_iterable(terminalreporter.stats.values()))
+    if figures:
+        terminalreporter.section("web client, figures")
+        for figure in figures:
+            terminalreporter.line(figure)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,3 +71,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy.clean()
         asyncio.run(Sam(copy).build())
     return copy.root
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, built: Path) -> Iterator[RunningStack]:
+    """One local stack for the whole session; its model answers 60 tokens, 100 a second, the first after 0.1 s.
+
+    With `DIRECT_SEND=false` in the environment it sends everything through SNS and SQS.
+    """
+    process = StackProcess(
+        copy_checkout(tmp_path_factory.mktemp("checkout"), built),
+        *("--ttft", str(TTFT), "--rate", str(RATE), "--tokens", str(TOKENS)),
+        *("--parameter", f"FallbackModel={FALLBACK_MODEL}"),
+        *("--parameter", f"DirectSend={DIRECT_SEND}"),
+        *("--parameter", f"MaxTokensCap={MAX_TOKENS_CAP}"),
+    )
+    try:
+        yield process.wait_until_ready()
+    finally:
+        process.close()

@@ -20,7 +20,7 @@ def stack_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
 
 
 def _needs_stack(item: pytest.Item) -> bool:
-    return item.path.parent.name == "local" and "stack" in getattr(item, "fixturenames", ())
+    return item.path.parent.name in {"local", "browser"} and "stack" in getattr(item, "fixturenames", ())
 
 
 class FromBothEnds(LoadFileScheduling):

@@ -112,7 +112,7 @@ async def test_the_password_gives_an_id_token_of_the_pools_client(endpoints: End
 
 async def test_signing_in_succeeds_every_time(endpoints: Endpoints) -> None:
     async with http_client(30) as http:
-        for _ in range(25):
+        for _ in range(8):
             assert await CognitoTokens(endpoints, http).token()
 
 

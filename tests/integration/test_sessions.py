@@ -707,7 +707,7 @@ def stored(sessions: Sessions, claim: Claim, sizes: list[int]) -> list[Sealed]:
 
 
 @given(first=st.lists(st.integers(1, 4), min_size=1, max_size=5), second=st.lists(st.integers(1, 4), max_size=4))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_client_gets_the_rest_from_wherever_it_stands(
     sessions: Sessions, first: list[int], second: list[int]
 ) -> None:

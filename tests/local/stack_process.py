@@ -26,6 +26,9 @@ def copy_checkout(target: Path, source: Path = _ROOT) -> Path:
     for folder in _COPIED:
         shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     shutil.copy(source / "template.yaml", target)
+    page = Path("clients", "web", "dist")
+    if (source / page).exists():
+        shutil.copytree(source / page, target / page)
     for folder in _LINKED:
         (target / folder).symlink_to(_ROOT / folder)
     if (source / ".local" / "sam").exists():
@@ -93,7 +96,7 @@ def listening_addresses(pids: set[int]) -> set[str]:
 
 
 class StackProcess:
-    """One `python -m local`."""
+    """One `python -m local`. It doesn't outlive the tests, however these end."""
 
     def __init__(self, checkout: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.checkout = checkout
@@ -109,6 +112,13 @@ class StackProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        # Interrupted or killed, a worker of pytest-xdist doesn't come to its fixtures' ends; a pipe ends with it.
+        self._watch = subprocess.Popen(  # noqa: S603 with our own process id
+            ["/bin/sh", "-c", f"read -r _; kill -TERM {self.process.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     @property
     def output(self) -> str:
@@ -138,6 +148,8 @@ class StackProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        with self._watch as watch:
+            watch.kill()
 
 
 class RunningStack:

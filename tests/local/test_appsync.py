@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from local.cloud.environment import DUMMY_CREDENTIALS
-from tests.local.conftest import DELIVERY, TOKENS
+from tests.local.stack_options import DELIVERY, TOKENS
 from tests.local.stack_process import RunningStack, eventually
 from tests.local.test_http_stream import expected, model_streams, text_of
 from tests.local.workers import workers_of

@@ -13,7 +13,7 @@ import pytest
 
 from local.model.interface import ModelRequest, Turn
 from local.model.text import expected_text
-from tests.local.conftest import TOKENS
+from tests.local.stack_options import TOKENS
 from tests.local.stack_process import RunningStack, eventually
 
 PATHS = ("url", "rest")

@@ -13,7 +13,7 @@ import botocore.session
 import pytest
 
 from local.cloud.environment import DUMMY_CREDENTIALS
-from tests.local.conftest import FALLBACK_MODEL
+from tests.local.stack_options import FALLBACK_MODEL
 from tests.local.stack_process import RunningStack, eventually
 from tests.local.test_appsync import GET_STREAM, ask
 from tests.local.test_http_stream import expected

@@ -11,14 +11,21 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+import tokenstream_client
 from local.checkout import Checkout
 from tests.local.stack_process import RunningStack, StackProcess, alive, copy_checkout, descendants, eventually
+from tests.local.test_http_stream import expected
+from tokenstream_client import Complete, Endpoints, SyncClient, Token
+from tokenstream_client.endpoints import PathName
 
 Start = Callable[..., StackProcess]
 
 
 class OwnStack:
-    """A stack that runs from one test to the next, until one ends it; whoever needs it then starts it anew."""
+    """A stack that runs from one test to the next, until one ends it; whoever needs it then starts it anew.
+
+    It sends everything through SNS and SQS. (`DIRECT_SEND=false make test ARGS=tests/local` has the other stack do so.)
+    """
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
@@ -29,7 +36,7 @@ class OwnStack:
         """Start it unless it runs."""
         if self._stack is None or self._stack.process.process.poll() is not None:
             self.close()
-            self._process = StackProcess(self.checkout)
+            self._process = StackProcess(self.checkout, "--parameter", "DirectSend=false")
             self._stack = self._process.wait_until_ready()
         return self._stack
 
@@ -77,6 +84,22 @@ def _stream(stack: RunningStack, prompt: str = "Hello [[tokens=2000]]") -> Itera
     body = {"prompt": prompt}
     with httpx.stream("POST", stack.function_url, headers=stack.headers(), json=body, timeout=30) as response:
         yield from response.iter_raw()
+
+
+@pytest.mark.parametrize("path", ["websocket", "appsync"])
+def test_answers_arrive_whole_though_nobody_but_deliver_reaches_the_clients(own: OwnStack, path: PathName) -> None:
+    stack = own.running()
+    prompt = "Indirect [[tokens=60]]"
+    with SyncClient(Endpoints.from_mapping(stack.endpoints), path=path) as client:
+        frames = list(client.stream(prompt=prompt))
+        # Asked for directly, it is queued all the same.
+        assert client.text(prompt=prompt, delivery="direct") == expected(prompt)
+    assert "".join(frame.token for frame in frames if isinstance(frame, Token)) == expected(prompt)
+    assert isinstance(frames[0], tokenstream_client.Start)
+    assert frames[0].delivery == "queued"
+    assert isinstance(frames[-1], Complete)
+    calls = httpx.get(f"{stack.edge_url}/_control/faults").json()["calls"][path]
+    assert {function for function, count in calls.items() if count["made"]} == {"deliver"}
 
 
 def test_an_edit_counts_with_the_next_request_and_a_mistake_keeps_what_ran(own: OwnStack) -> None:

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.local.conftest import TOKENS
+from tests.local.stack_options import TOKENS
 from tests.local.stack_process import RunningStack, eventually
 from tests.local.test_http_stream import expected, model_streams, text_of
 

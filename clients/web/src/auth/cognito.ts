@@ -97,8 +97,8 @@ class CognitoAuth implements Auth {
     } catch (error) {
       throw failureOfSignIn(error);
     }
-    await this.#renew(false);
-    this.#become({ status: "signedIn", username });
+    const token = await this.#renew(false);
+    this.#become({ status: "signedIn", username: token.username });
   }
 
   async token(refused?: string): Promise<string> {
@@ -151,11 +151,13 @@ class CognitoAuth implements Auth {
 function tokenOf({ tokens }: AuthSession): Token | null {
   const idToken = tokens?.idToken;
   if (idToken === undefined) return null;
-  const { exp = 0, iat = 0, "cognito:username": username } = idToken.payload;
+  const { exp = 0, iat = 0, email, "cognito:username": name } = idToken.payload;
+  // Where users sign in with their mail address, Cognito gives each a name of its own, which nobody would recognise.
+  const username = [email, name].find((claim) => typeof claim === "string") ?? "";
   // By its own claims, for it is new: this machine's clock may be wrong.
   const lifetimeMs = (exp - iat) * 1000;
   const renewAtMs = performance.now() + lifetimeMs - Math.min(RENEW_BEFORE_MS, lifetimeMs / 10);
-  return { text: idToken.toString(), username: typeof username === "string" ? username : "", renewAtMs };
+  return { text: idToken.toString(), username, renewAtMs };
 }
 
 async function answered<T>(promise: Promise<T>): Promise<T> {

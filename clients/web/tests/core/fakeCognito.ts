@@ -82,7 +82,7 @@ export async function fakeCognito(): Promise<Pool> {
     return {
       AuthenticationResult: {
         AccessToken: jwt({ ...claims, token_use: "access", username: "sub" }),
-        IdToken: jwt({ ...claims, token_use: "id", "cognito:username": USER.username }),
+        IdToken: jwt({ ...claims, token_use: "id", "cognito:username": "sub", email: USER.username }),
         RefreshToken: "refresh",
       },
     };

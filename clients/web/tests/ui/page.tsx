@@ -36,7 +36,7 @@ export async function openTab(user: UserEvent, name: string | RegExp): Promise<v
 
 /** The latest answer on a way. */
 export function lane(name: string): HTMLElement {
-  return present(screen.getAllByRole("region", { name }).at(-1));
+  return present(screen.getAllByRole("group", { name }).at(-1));
 }
 
 export function button(name: string | RegExp, within_?: HTMLElement): HTMLElement {

@@ -216,7 +216,7 @@ describe("an answer", () => {
     expect(lane("REST API").textContent).toContain("Failed: Too many requests. Wait a moment, then try again.");
     await user.click(button("Try again"));
     expect(services.stack.runs).toHaveLength(2);
-    expect(screen.getAllByRole("region", { name: "REST API" })).toHaveLength(1);
+    expect(screen.getAllByRole("group", { name: "REST API" })).toHaveLength(1);
     expect(lane("REST API").textContent).toContain("Connecting");
   });
 

@@ -10,7 +10,7 @@ interface MarkdownAnswerProps {
 /** An answer, finished or not. Of all its blocks React looks only at those on the last page. */
 export function MarkdownAnswer({ pages }: MarkdownAnswerProps) {
   return (
-    <div className={styles.answer} data-text>
+    <div className={styles.answer}>
       {pages.map((page, index) => (
         // Pages are only ever appended.
         <MarkdownPage key={index} page={page} />

@@ -13,7 +13,7 @@ export function AnswerText({ answer }: { readonly answer: Store<readonly Page[]>
 /** A text as it was written, to the character. */
 export function PlainText({ text }: { readonly text: Store<readonly Page[]> }) {
   return (
-    <div className={styles.plain} data-text>
+    <div className={styles.plain}>
       {useStore(text).map((page, index) => (
         // Pages are only ever appended.
         <PlainPage key={index} page={page} />

@@ -30,7 +30,7 @@ export function LaneView({ lane, sideBySide, plainText, announce, onAskAgain }: 
   const { tone, words } = statusWords(snapshot);
   const stop = stopWords(snapshot);
   return (
-    <section className={styles.lane} aria-labelledby={title} data-way={way.id} data-status={status}>
+    <section role="group" className={styles.lane} aria-labelledby={title} data-way={way.id} data-status={status}>
       <header className={styles.head}>
         <h3 id={title}>{WAY_NAMES[way.id]}</h3>
         <LaneAction lane={lane} announce={announce} />
@@ -59,9 +59,11 @@ function Text({ lane, scrolls, plainText }: TextProps) {
   const scroller = useRef<HTMLDivElement>(null);
   useFollowEnd(scroller, scrolls ? Number(plainText) : null);
   const text = (
-    <ErrorBoundary fallback={<PlainText text={lane.answer} />}>
-      {plainText ? <PlainText text={lane.answer} /> : <AnswerText answer={lane.answer} />}
-    </ErrorBoundary>
+    <div data-text>
+      <ErrorBoundary fallback={<PlainText text={lane.answer} />}>
+        {plainText ? <PlainText text={lane.answer} /> : <AnswerText answer={lane.answer} />}
+      </ErrorBoundary>
+    </div>
   );
   return scrolls ? (
     <Scroller ref={scroller} className={styles.scroller} label="Answer">
