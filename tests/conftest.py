@@ -18,6 +18,7 @@ from local.cloud.sam import Sam
 from tests.browser.figures import figures_in
 from tests.local.stack_options import DIRECT_SEND, FALLBACK_MODEL, MAX_TOKENS_CAP, RATE, TOKENS, TTFT
 from tests.local.stack_process import RunningStack, StackProcess, copy_checkout
+from tests.roomy_stack import in_roomy_stack
 from tests.scheduling import FromBothEnds, stack_first
 
 # Powertools reads it where its metrics are made, at import; on Lambda the template sets it.
@@ -33,6 +34,8 @@ settings.load_profile("unhurried")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = stack_first(items)
+    for item in items:
+        item.runtest = in_roomy_stack(item.runtest)  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(optionalhook=True)

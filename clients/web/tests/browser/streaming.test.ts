@@ -49,18 +49,18 @@ test("all ways side by side give the same answer, with figures and a picture of 
 });
 
 if (process.env.UPDATE_SCREENSHOT === "1") {
-test("the README's picture of all ways side by side", async () => {
-  const client = await openSignedIn({ viewport: { width: 1280, height: 1450 } });
-  const { page } = client;
-  // The functions' first starts aren't what the picture is of.
-  await client.ask("Warm up");
-  await client.become("done", ...WAY_IDS);
-  await client.button("New conversation").click();
-  await client.ask(PICTURED);
-  await client.begin(...WAY_IDS);
-  await client.become("done", ...WAY_IDS);
-  await page.screenshot({ path: SCREENSHOT });
-});
+  test("the README's picture of all ways side by side", async () => {
+    const client = await openSignedIn({ viewport: { width: 1280, height: 1450 } });
+    const { page } = client;
+    // The functions' first starts aren't what the picture is of.
+    await client.ask("Warm up");
+    await client.become("done", ...WAY_IDS);
+    await client.button("New conversation").click();
+    await client.ask(PICTURED);
+    await client.begin(...WAY_IDS);
+    await client.become("done", ...WAY_IDS);
+    await page.screenshot({ path: SCREENSHOT });
+  });
 }
 
 test("Stop ends one answer, Stop for all ends the others, and the model stops generating them", async () => {
