@@ -65,7 +65,8 @@ if (process.env.UPDATE_SCREENSHOT === "1") {
 
 test("Stop ends one answer, Stop for all ends the others, and the model stops generating them", async () => {
   const client = await openSignedIn();
-  const prompt = "Talk on and on [[tokens=6000]] [[rate=20]]";
+  // The model's record is of all that it was asked since the stack runs.
+  const prompt = `Talk on and on ${crypto.randomUUID()} [[tokens=6000]] [[rate=20]]`;
   await client.ask(prompt);
   await client.begin(...WAY_IDS);
   await client.button("Stop: REST API", client.lane("rest")).press("Enter");
