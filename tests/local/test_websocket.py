@@ -260,7 +260,7 @@ async def test_a_gap_is_repaired_on_the_same_connection(talk: Talk) -> None:
     prompt = "Same connection [[tokens=120 rate=50]]"
     session = str(uuid4())
     await talk.ask(action="stream", prompt=prompt, sessionId=session)
-    while len(talk.received) < 30:
+    while len(talk.received) < 10:
         await talk.hear()
     first = talk.received
     talk.received = []
