@@ -110,7 +110,7 @@ def test_an_edit_counts_with_the_next_request_and_a_mistake_keeps_what_ran(own: 
     before = app.read_text()
 
     def version() -> str | None:
-        value: str | None = httpx.options(stack.rest_url).headers.get("X-Version")
+        value: str | None = httpx.options(stack.rest_url, timeout=30).headers.get("X-Version")
         return value
 
     def edited(text: str) -> str:
