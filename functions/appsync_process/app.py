@@ -35,6 +35,7 @@ delivery = wiring.appsync_delivery(os.environ)
 queue = wiring.prompt_queue(settings.PromptQueue.from_environment(os.environ))
 max_receives = settings.prompt_max_receives(os.environ)
 limits = wiring.limits(os.environ)
+flush_interval = settings.flush_interval(os.environ)
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -81,16 +82,18 @@ def _answered(prompt: Prompt, context: Any) -> bool:
     except InvalidRequest as error:
         _refuse(claim, session, error)
         return True
+    lease = Lease(sessions, claim, time)
     outcome = attempt.generate(
         claim,
         "appsync",
         request,
         source=bedrock.source(request),
-        way_out=delivery.stream(prompt.session_id, session.owner, request.delivery),
-        keeper=HeldMessage(Lease(sessions, claim, time), queue, prompt, monotonic),
+        way_out=delivery.stream(lease, prompt.session_id, session.owner, request.delivery),
+        keeper=HeldMessage(lease, queue, prompt, monotonic),
         clock=monotonic,
         started_at=started_at,
         deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ENDING_SECONDS,
+        flush_interval=flush_interval,
         # The last delivery leaves the session to the recovery, which reads what was asked from the table.
         recoverable=sessions.store_answers or prompt.receives < max_receives,
     )
@@ -107,7 +110,8 @@ def _refuse(claim: Claim, session: Session, error: InvalidRequest) -> None:
     logger.warning("request not allowed any more", extra={**ids, "error_code": error.code})
     frames = end(sessions, claim, session, error, time())
     try:
-        delivery.stream(claim.session_id, session.owner, session.delivery).sink.send(frames)
+        lease = Lease(sessions, claim, time)
+        delivery.stream(lease, claim.session_id, session.owner, session.delivery).sink.send(frames)
     except DeliveryFailed:
         logger.warning("end not published", extra=ids)  # whoever asks for the session's frames is told
 

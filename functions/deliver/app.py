@@ -7,6 +7,7 @@ wait for it. Those of other sessions go on.
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from time import time
 from typing import Any
 
 from tokenstream import settings, telemetry, wiring
@@ -32,17 +33,26 @@ MAX_FAILURES = 2
 """With so many failures on a path, or of the table, the other messages of the batch that need it aren't tried: the
 function's time is limited."""
 
+BEHIND_SECONDS = 0.5
+"""After so long in the queue a worker's frames are too many: there are to be fewer and longer ones."""
+
 sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
 post = wiring.post_to_connection(settings.WebSocketApi.from_environment(os.environ))
 publish = wiring.publish_token(settings.GraphQLApi.from_environment(os.environ))
 queue = wiring.frames_queue(settings.FramesQueue.from_environment(os.environ))
+ready_at = time()
 
 
 class Batch:
-    """The records of one event, and what has come of them so far. `seconds_left` is the function's time."""
+    """The records of one event, and what has come of them so far.
 
-    def __init__(self, seconds_left: Callable[[], float]) -> None:
+    `seconds_left` is the function's time, `clock` gives epoch seconds.
+    """
+
+    def __init__(self, seconds_left: Callable[[], float], clock: Callable[[], float]) -> None:
         self._seconds_left = seconds_left
+        self._clock = clock
+        self._noted: set[str] = set()
         self._sessions: dict[str, Session | None] = {}
         self._failures: Counter[str] = Counter()
         self._waiting: set[str] = set()
@@ -75,7 +85,22 @@ class Batch:
         if session is None:
             logger.info("session has expired", extra=_ids(message))
             return True
+        self._note_wait(message, session)
         return self._sent(message, session)
+
+    def _note_wait(self, message: QueuedFrames, session: Session) -> None:
+        """Tell the worker, who can't know, that its frames had to wait."""
+        # What comes again has waited because it failed; behind the end nobody sends any more; and what was there before
+        # this function has waited for its cold start.
+        waited = self._clock() - max(message.sent_at, ready_at)
+        told = session.behind or session.session_id in self._noted
+        if waited < BEHIND_SECONDS or message.receives > 1 or told or session.ended:
+            return
+        self._noted.add(session.session_id)
+        try:
+            sessions.fallen_behind(session.session_id)
+        except SessionsUnavailable:
+            logger.warning("worker not told", exc_info=True, extra=_ids(message))
 
     def _session(self, session_id: str) -> Session | None:
         # Once a batch: what was published before a client came back on another connection is sent again there anyway.
@@ -107,7 +132,7 @@ class Batch:
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Deliver a batch; tell which messages have to come back."""
-    batch = Batch(lambda: context.get_remaining_time_in_millis() / 1000)
+    batch = Batch(lambda: context.get_remaining_time_in_millis() / 1000, time)
     failed = [record for record in event["Records"] if not batch.delivered(record)]
     _hide(failed)
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}

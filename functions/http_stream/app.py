@@ -33,6 +33,7 @@ token_verifier = wiring.token_verifier(settings.UserPool.from_environment(os.env
 model_limits = settings.ModelLimits.from_environment(os.environ)
 limits = Limits(model_limits.allowed_models, model_limits.max_tokens_cap)
 allowed_origins = settings.allowed_origins(os.environ)
+flush_interval = settings.flush_interval(os.environ)
 
 
 def answer(event: dict[str, Any], context: Any) -> dict[str, Any] | None:
@@ -94,6 +95,7 @@ def _stream(call: HttpCall, principal: Principal, headers: dict[str, str], conte
             keeper=Lease(sessions, claim, time),
             clock=monotonic,
             deadline=monotonic() + _seconds_left(context),
+            flush_interval=flush_interval,
         ).run()
         telemetry.stream_ended(claim, call.front_door, outcome)
         sink.end()

@@ -34,6 +34,7 @@ bedrock = wiring.bedrock(settings.BedrockRuntime.from_environment(os.environ))
 websocket = wiring.websocket_delivery(os.environ)
 appsync = wiring.appsync_delivery(os.environ)
 limits = wiring.limits(os.environ)
+flush_interval = settings.flush_interval(os.environ)
 recovery = settings.Recovery.from_environment(os.environ)
 
 
@@ -103,6 +104,7 @@ def _generate(session_id: str, context: Any) -> Result:
         clock=monotonic,
         started_at=started_at,
         deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ENDING_SECONDS,
+        flush_interval=flush_interval,
         recoverable=True,
     )
     telemetry.stream_ended(claim, session.path, outcome)
@@ -143,7 +145,7 @@ def _way_out(session: Session, claim: Claim, lease: Lease, delivery: Delivery) -
     if session.path == "websocket" and recipient is not None:
         return websocket.stream(lease, session.session_id, recipient.connection_id, delivery)
     if session.path == "appsync":
-        return appsync.stream(session.session_id, session.owner, delivery)
+        return appsync.stream(lease, session.session_id, session.owner, delivery)
     return None
 
 

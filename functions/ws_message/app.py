@@ -29,7 +29,7 @@ connections = wiring.connections(settings.ConnectionStore.from_environment(os.en
 sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
 delivery = wiring.websocket_delivery(os.environ)
 stream_function = settings.StreamFunction.from_environment(os.environ)
-functions = wiring.functions(stream_function.region)
+functions = wiring.functions(stream_function)
 limits = wiring.limits(os.environ)
 
 BEGIN_SECONDS = 90

@@ -24,6 +24,7 @@ sessions = wiring.sessions(settings.SessionStore.from_environment(os.environ))
 bedrock = wiring.bedrock(settings.BedrockRuntime.from_environment(os.environ))
 delivery = wiring.websocket_delivery(os.environ)
 limits = wiring.limits(os.environ)
+flush_interval = settings.flush_interval(os.environ)
 
 
 class AttemptGivenUp(Exception):
@@ -70,6 +71,7 @@ def _stream(session_id: str, fields: dict[str, Any], context: Any) -> None:
         clock=monotonic,
         started_at=started_at,
         deadline=monotonic() + _seconds_left(context),
+        flush_interval=flush_interval,
         # The recovery reads what was asked from the table.
         recoverable=sessions.store_answers,
     )

@@ -13,6 +13,8 @@ class FakeSink(Observed):
     """Keeps what reached the client: a list of frames for each call of `send`, `HEARTBEAT` for a heartbeat."""
 
     max_frame_bytes = 64 * 1024
+    starts_early = False
+    interval = 0.0
 
     def __init__(self) -> None:
         super().__init__()

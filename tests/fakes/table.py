@@ -59,7 +59,6 @@ class Table:
         self._client = client
         self._name = name
         self._one_at_a_time = RLock()
-        self.exceptions = client.exceptions
         self.unreachable = False
         self.before: Callable[[str], None] = lambda operation: None
         self.calls: list[tuple[str, dict[str, Any]]] = []

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import time
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -37,14 +38,15 @@ class Published(NamedTuple):
     deduplication_id: str
     text: str
 
-    def record(self, receives: int = 1) -> dict[str, Any]:
-        """Return the message as Lambda gets it from the queue, to which it is delivered raw."""
+    def record(self, receives: int = 1, sent_at: float | None = None) -> dict[str, Any]:
+        """Return the message as Lambda gets it from the queue, to which it is delivered raw, by default just now."""
         return {
             "messageId": self.deduplication_id,
             "receiptHandle": f"receipt-{self.deduplication_id}",
             "body": self.text,
             "attributes": {
                 "ApproximateReceiveCount": str(receives),
+                "SentTimestamp": str(int((time() if sent_at is None else sent_at) * 1000)),
                 "MessageGroupId": self.group,
                 "MessageDeduplicationId": self.deduplication_id,
             },

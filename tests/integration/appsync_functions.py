@@ -42,6 +42,7 @@ class Functions:
     def __init__(
         self,
         table: Table,
+        sqs: Sqs,
         prompts: Prompts,
         api: GraphQLApi,
         topics: TopicsApi,
@@ -50,6 +51,7 @@ class Functions:
         load: Callable[[str], Any],
     ) -> None:
         self.table = table
+        self.sqs = sqs
         self.prompts = prompts
         self.api = api
         self.topics = topics
@@ -59,10 +61,6 @@ class Functions:
         self.appsync_process = load("appsync_process")
         self._load = load
         self._closing = ExitStack()
-        self._clients = [module.queue._messages._client for module in (self.appsync_start, self.appsync_process)]
-        self.sqs = Sqs(self._clients[0])
-        for module in (self.appsync_start, self.appsync_process):
-            module.queue._messages._client = self.sqs
         self.sessions: Sessions = self.appsync_process.sessions
         self._pool = ThreadPoolExecutor(4)
 
@@ -158,8 +156,6 @@ class Functions:
         # A worker that a failed test has left waiting for the model must not be waited for.
         self.model.close_connections()
         self._pool.shutdown()
-        for client in self._clients:
-            client.close()
         close_delivery(self.appsync_process.delivery)
         self._closing.close()
         self.appsync_process.bedrock._connection.close()
@@ -180,11 +176,8 @@ class Cloud(NamedTuple):
 @contextmanager
 def appsync_cloud() -> Iterator[Cloud]:
     """Create the table, empty."""
-    # A botocore session made before moto would talk to AWS.
-    wiring._aws.cache_clear()
     with sessions_table() as table, sqs_client() as sqs:
         yield Cloud(table, sqs)
-    wiring._aws.cache_clear()
 
 
 FunctionsFactory = Callable[..., Functions]
@@ -208,6 +201,7 @@ def appsync_functions(cloud: Cloud) -> Iterator[FunctionsFactory]:
             topics = stack.enter_context(topics_api())
             model = stack.enter_context(scripted_endpoint(*scripts))
             prompts = Prompts(cloud.sqs)
+            sqs = Sqs(cloud.sqs)
             variables = {
                 "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
                 "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
@@ -218,6 +212,7 @@ def appsync_functions(cloud: Cloud) -> Iterator[FunctionsFactory]:
                 "ALLOWED_MODELS": CLAUDE,
                 "MAX_TOKENS_CAP": "1000",
                 "BEDROCK_API": "auto",
+                "FLUSH_INTERVAL_MS": "0",
                 "DIRECT_SEND": "true",
                 "FRAMES_TOPIC": TOPIC,
                 "AWS_ENDPOINT_URL_SNS": topics.url,
@@ -236,14 +231,15 @@ def appsync_functions(cloud: Cloud) -> Iterator[FunctionsFactory]:
 
             def load(name: str) -> Any:
                 with (
-                    # One table for all of them, which a test can look into and let fail.
-                    patch.object(wiring, "_dynamodb", lambda region: cloud.table),
+                    # One table and one queue for all of them, which a test can look into and let fail.
+                    patch.object(wiring, "_dynamodb", lambda endpoint, region: cloud.table),
+                    patch.object(wiring, "_sqs", lambda endpoint, region: sqs),
                     patch.object(wiring, "monotonic", clock),
                     patch.object(wiring, "sleep", clock.advance),
                 ):
                     return load_function(name, **given)
 
-            functions = Functions(cloud.table, prompts, api, topics, model, clock, load)
+            functions = Functions(cloud.table, sqs, prompts, api, topics, model, clock, load)
             stack.callback(functions.close)
             return functions
 

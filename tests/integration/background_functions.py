@@ -13,6 +13,8 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
+
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections_api import ConnectionsApi, connections_api
 from tests.fakes.frames import Attempt
@@ -52,7 +54,6 @@ class RecordedExecutions:
     """Step Functions' client, which runs nothing. `fails` is raised by each start; a name starts one execution."""
 
     def __init__(self) -> None:
-        self.exceptions: Any = None
         self.inputs: dict[str, str] = {}
         self.fails: Exception | None = None
 
@@ -62,9 +63,7 @@ class RecordedExecutions:
         if self.fails is not None:
             raise self.fails
         if name in self.inputs:
-            raise self.exceptions.ExecutionAlreadyExists(
-                {"Error": {"Code": "ExecutionAlreadyExists"}}, "StartExecution"
-            )
+            raise ClientError({"Error": {"Code": "ExecutionAlreadyExists"}}, "StartExecution")
         self.inputs[name] = input
 
     def sessions(self) -> list[str]:
@@ -118,6 +117,7 @@ class Functions:
         module = self._load("deliver")
         self._closing.callback(module.queue._client.close)
         module.queue._client = self.hides
+        module.ready_at = 0.0  # it has been warm for long
         for way in (module.post, module.publish):
             self._closing.callback(way.close)
         return module
@@ -141,7 +141,6 @@ class Functions:
     def _starting(self, name: str) -> Any:
         module = self._load(name)
         self._closing.callback(module.recoveries._client.close)
-        self.executions.exceptions = module.recoveries._client.exceptions
         module.recoveries._client = self.executions
         return module
 
@@ -260,11 +259,12 @@ def message(
     connection_id: str | None = None,
     receives: int = 1,
     group: str | None = None,
+    waited: float = 0.0,
 ) -> dict[str, Any]:
-    """Return a record of frames as `deliver` gets it."""
+    """Return a record of frames as `deliver` gets it, `waited` seconds after it was put into the queue."""
     text = encode_frames(session_id, [frame.json for frame in frames], connection_id)
     place = "-".join(map(str, frames[0].frame.position)) if frames else f"beat{next(_numbers)}"
-    return Published(group or session_id, f"{session_id}-{place}", text).record(receives)
+    return Published(group or session_id, f"{session_id}-{place}", text).record(receives, time() - waited)
 
 
 FunctionsFactory = Callable[..., Functions]
@@ -299,6 +299,7 @@ def background_functions(tables: Tables) -> Iterator[FunctionsFactory]:
                 "ALLOWED_MODELS": CLAUDE,
                 "MAX_TOKENS_CAP": "1000",
                 "BEDROCK_API": "auto",
+                "FLUSH_INTERVAL_MS": "0",
                 "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model.url,
                 "RECOVERY_ATTEMPTS": "2",
                 "FALLBACK_MODEL": "",
@@ -316,7 +317,7 @@ def background_functions(tables: Tables) -> Iterator[FunctionsFactory]:
             def load(name: str) -> Any:
                 with (
                     # One table for all of them, which a test can look into and let fail.
-                    patch.object(wiring, "_dynamodb", lambda region: tables.sessions),
+                    patch.object(wiring, "_dynamodb", lambda endpoint, region: tables.sessions),
                     patch.object(wiring, "monotonic", clock),
                     patch.object(wiring, "sleep", clock.advance),
                 ):

@@ -15,6 +15,7 @@ from tests.integration.scripted_endpoint import Endpoint, Exchange, Script, scri
 from tests.unit.recorded_response import RecordedResponse
 from tests.unit.test_http_call import rest_event, url_event
 from tests.unit.user_pool import CLIENT_ID, SUB, SigningKey, claims
+from tokenstream import wiring
 
 FUNCTION = Path(__file__).parents[2] / "functions" / "http_stream"
 KEY = SigningKey.generate("key")
@@ -149,6 +150,7 @@ def http_stream(table: Table) -> Iterator[FunctionFactory]:
                 "ALLOWED_MODELS": f"{CLAUDE},{NOVA}",
                 "MAX_TOKENS_CAP": "1000",
                 "BEDROCK_API": "auto",
+                "FLUSH_INTERVAL_MS": "0",
                 "ALLOWED_ORIGINS": PAGE,
                 "STORE_ANSWERS": "true",
                 "SESSION_TTL_SECONDS": "3600",
@@ -159,7 +161,10 @@ def http_stream(table: Table) -> Iterator[FunctionFactory]:
             assert spec is not None
             assert spec.loader is not None
             module: Any = module_from_spec(spec)
-            with patch.dict("os.environ", defaults | environment):
+            with (
+                patch.dict("os.environ", defaults | environment),
+                patch.object(wiring, "_dynamodb", lambda endpoint, region: table),
+            ):
                 spec.loader.exec_module(module)
             stack.callback(_disconnect, module)
             return Function(module, table, model, key_set)

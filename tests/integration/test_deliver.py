@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import time
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from botocore.exceptions import ClientError
 
 from tests.fakes.connections_api import BROKEN, FORBIDDEN, LOST_ANSWER, THROTTLED
 from tests.fakes.frames import Attempt
+from tests.fakes.frames_queue import frames_of
 from tests.fakes.graphql_api import UNAUTHORIZED
 from tests.fakes.log_lines import log_lines
+from tests.fakes.observed import PATIENCE_SECONDS
 from tests.fakes.topics_api import Published
 from tests.function_module import Context
 from tests.integration.background_functions import (
@@ -24,9 +28,20 @@ from tests.integration.background_functions import (
     message,
     sample,
 )
-from tests.integration.websocket_functions import ANOTHER, CLIENT, SUB, Tables, assert_whole, text, websocket_tables
+from tests.integration.websocket_functions import (
+    ANOTHER,
+    CLIENT,
+    SUB,
+    Tables,
+    Talker,
+    assert_whole,
+    text,
+    websocket_tables,
+)
+from tests.local.stack_process import eventually
 from tokenstream import telemetry
 from tokenstream.queued_frames import encode_reply
+from tokenstream.sinks import sns
 
 GROUP_OF_A_REPLY = "VqYb2cO1IAMCIhw="
 MARK = "mark-7f3a9c"
@@ -262,6 +277,120 @@ def test_while_the_table_is_out_everything_comes_back(functions_with: FunctionsF
     assert len(functions.table.calls) - looked == 2
     functions.table.unreachable = False
     assert functions.delivered(*records) == []
+
+
+# A queue that doesn't keep up
+
+
+def writes(functions: Functions) -> int:
+    """Count what was written into sessions' records."""
+    return len(functions.table.called("update_item"))
+
+
+@pytest.mark.parametrize("path", ["websocket", "appsync"])
+def test_a_worker_whose_frames_had_to_wait_is_told_once(functions_with: FunctionsFactory, path: Any) -> None:
+    functions = functions_with()
+    session_id = functions.accepted(path)
+    claim, _ = functions.taken(session_id)
+    frames = Attempt(session_id).answer("one ", "two ", "three ", "four")
+    in_time, *late = [
+        message(session_id, [frame], waited=0.4 if not index else 5.0) for index, frame in enumerate(frames)
+    ]
+    before = writes(functions)
+    assert functions.delivered(in_time) == []
+    assert not functions.sessions.instructions(claim).behind
+    assert functions.delivered(*late[:2]) == []
+    assert functions.sessions.instructions(claim).behind
+    assert functions.delivered(*late[2:]) == []
+    assert writes(functions) - before == 1
+    assert text(functions.frames(CLIENT) + functions.published(session_id)) == "one two three four"
+
+
+def test_what_waited_for_the_function_to_start_says_nothing_of_the_queue(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    functions.deliver.ready_at = time()
+    session_id = functions.accepted()
+    claim, _ = functions.taken(session_id)
+    assert functions.delivered(message(session_id, Attempt(session_id).answer("Hi"), waited=60.0)) == []
+    assert not functions.sessions.instructions(claim).behind
+
+
+def test_a_message_that_waits_because_it_failed_says_nothing_of_the_queue(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    session_id = functions.accepted()
+    claim, _ = functions.taken(session_id)
+    assert functions.delivered(message(session_id, Attempt(session_id).answer("Hi"), receives=2, waited=60.0)) == []
+    assert not functions.sessions.instructions(claim).behind
+
+
+def test_a_replay_that_had_to_wait_holds_up_the_answer_behind_it_and_counts(functions_with: FunctionsFactory) -> None:
+    """Both have the session's group."""
+    functions = functions_with()
+    session_id = functions.accepted("appsync")
+    claim, stored = functions.taken(session_id, "Hello")
+    assert functions.delivered(message(session_id, stored, connection_id=ANOTHER, waited=5.0)) == []
+    assert functions.sessions.instructions(claim).behind
+
+
+def test_of_frames_that_wait_behind_their_sessions_end_nobody_is_told(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    session_id = functions.accepted()
+    claim, _ = functions.taken(session_id)
+    answer = Attempt(session_id).answer("Hello")
+    functions.sessions.settle(claim, "complete", answer[-1])
+    before = writes(functions)
+    assert functions.delivered(*(message(session_id, [frame], waited=5.0) for frame in answer)) == []
+    # Each write is paid for, the one that changes nothing too.
+    assert writes(functions) == before
+    assert_whole(functions.frames(CLIENT))
+
+
+def test_a_worker_that_could_not_be_told_costs_no_frame(functions_with: FunctionsFactory) -> None:
+    functions = functions_with()
+    session_id = functions.accepted()
+    functions.taken(session_id)
+
+    def out(operation: str) -> None:
+        functions.table.unreachable = operation == "update_item"
+
+    functions.table.before = out
+    answer = Attempt(session_id).answer("one ", "two")
+    before = writes(functions)
+    assert functions.delivered(*(message(session_id, [frame], waited=5.0) for frame in answer)) == []
+    # A table that is silent would use the function's time up.
+    assert writes(functions) - before == 1
+    assert_whole(functions.frames(CLIENT))
+
+
+def test_a_worker_whose_frames_had_to_wait_sends_fewer_and_longer_ones(
+    functions_with: FunctionsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the queue through the record to the worker; the interval is longer here than the test."""
+    monkeypatch.setattr(sns, "INTERVAL_SECONDS", 10 * PATIENCE_SECONDS)
+    model = Talker()
+    functions = functions_with(model)
+    session_id = functions.accepted(delivery="queued")
+    with ThreadPoolExecutor(1) as worker:
+        generated = worker.submit(functions.generate, session_id)
+        for said in ("one ", "two "):
+            model.says(said)
+            functions.topics.await_queued(lambda queued, said=said: text_of(queued).endswith(said))  # type: ignore[misc] # the loop's
+        late = [queued.record(sent_at=time() - 5.0) for queued in functions.topics.queued]
+        assert functions.delivered(*late) == []
+        looks = len(functions.table.called("get_item"))
+        eventually(lambda: len(functions.table.called("get_item")) > looks + 2)
+        # The next one still waits for nothing: it is long since the last one.
+        model.says("three ")
+        functions.topics.await_queued(lambda queued: text_of(queued).endswith("three "))
+        model.says("four ", "five ", "six")
+        model.finishes()
+        assert generated.result(PATIENCE_SECONDS) == "ended"
+    texts = [text_of([queued]) for queued in functions.topics.queued]
+    assert [each for each in texts if each] == ["one ", "two ", "three ", "four five six"]
+
+
+def text_of(queued: list[Published]) -> str:
+    return text([json.loads(sealed.json) for sealed in frames_of(queued)])
 
 
 # What will never be delivered

@@ -36,7 +36,7 @@ from tests.integration.scripted_endpoint import (
 from tests.unit.bedrock_messages import TEXTS, anthropic_answer, chunk, converse_answer, exception
 from tests.unit.test_http_call import rest_event
 from tests.unit.user_pool import SigningKey, claims
-from tokenstream import telemetry, wiring
+from tokenstream import telemetry
 
 OTHER_KEY = SigningKey.generate("key")
 STRANGER = "99999999-0000-4000-8000-000000000000"
@@ -49,11 +49,8 @@ LINES = {"accept": "application/x-ndjson"}
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[Table]:
-    # A botocore session made before moto would talk to AWS.
-    wiring._aws.cache_clear()
     with sessions_table() as table:
         yield table
-    wiring._aws.cache_clear()
 
 
 @pytest.fixture

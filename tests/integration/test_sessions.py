@@ -248,6 +248,7 @@ def test_the_record_that_is_read_twice_a_second_stays_under_a_kilobyte(table: Ta
     furthest = Recipient("VqYb2cO1IAMCIhw=" * 2, Position(999_999, LAST_SEQUENCE), str(uuid4()))
     sessions.redirect(new.session_id, new.owner, furthest)
     sessions.client_gone(new.session_id, furthest)
+    sessions.fallen_behind(new.session_id)
     sessions.request_cancel(new.session_id, new.owner)
     sessions.release(claim, ErrorCode.INVALID_REQUEST, NOW)
     assert size({"M": table.record(new.session_id)}) < 1024
@@ -539,6 +540,34 @@ def test_nothing_is_noted_of_a_session_that_has_no_connection_or_does_not_exist(
     assert table.items() == before
 
 
+# Queued frames that have to wait
+
+
+def test_a_worker_learns_by_each_way_it_looks_that_its_frames_have_to_wait(sessions: Sessions) -> None:
+    session_id = accepted(sessions)
+    claim = sessions.claim(session_id, "worker-1", NOW)
+    assert (claim.instructions.behind, sessions.get(session_id, OWNER).behind) == (False, False)
+    sessions.fallen_behind(session_id)
+    behind = Instructions(cancel=False, recipient=FIRST, behind=True)
+    assert sessions.instructions(claim) == behind
+    assert sessions.renew(claim, NOW + 10) == behind
+    assert sessions.get(session_id, OWNER).behind
+    sessions.release(claim, None, NOW)
+    claim = sessions.claim(session_id, "worker-2", NOW)
+    assert claim.instructions == behind
+    assert sessions.settle(claim, "complete", Attempt(session_id).complete()) == behind
+
+
+def test_no_waiting_frame_is_noted_where_no_worker_would_hear_of_it(table: Table, sessions: Sessions) -> None:
+    ended = sessions.claim(accepted(sessions), "worker-1", NOW)
+    sessions.settle(ended, "complete", Attempt(ended.session_id).complete())
+    to_begin, expired = accepted(sessions), str(uuid4())
+    before = table.items()
+    for session_id in (ended.session_id, to_begin, expired):
+        sessions.fallen_behind(session_id)
+    assert table.items() == before
+
+
 # The sessions that are open
 
 DAY = 86_400
@@ -803,6 +832,7 @@ def every_operation(sessions: Sessions) -> list[Callable[[], object]]:
         lambda: sessions.accept(new_session(path="websocket"), FIRST, NOW, begin_within=1),
         lambda: sessions.abandon(claim.session_id, "worker-1", NOW),
         lambda: sessions.client_gone(claim.session_id, FIRST),
+        lambda: sessions.fallen_behind(claim.session_id),
         lambda: sessions.request(claim.session_id),
         lambda: list(sessions.open_since(NOW)),
         lambda: sessions.claim(claim.session_id, "worker-1", NOW),

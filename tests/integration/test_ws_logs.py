@@ -92,9 +92,11 @@ def test_no_log_line_has_a_prompt_a_token_or_a_jwt(
         # A worker that is lost in mid-stream, with both ways broken, and one that fails.
         functions.send(CLIENT, prompt)
         event = functions.invokes.payloads.pop()
+        worker = functions.working(event, Context(aws_request_id="lost"))
+        # What is refused is the text, and not the start ahead of it.
+        functions.api.await_messages(CLIENT, lambda messages: messages[-1]["type"] == "start")
         functions.api.always(CLIENT, FORBIDDEN)
         functions.topics.always(topics_api.FORBIDDEN)
-        worker = functions.working(event, Context(aws_request_id="lost"))
         talker.says(MARK)
         talker.awaits_leaving()
         functions.topics.wait_until(lambda: MARK in str(functions.topics.tries))

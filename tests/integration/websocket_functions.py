@@ -260,11 +260,8 @@ class Tables(NamedTuple):
 @contextmanager
 def websocket_tables() -> Iterator[Tables]:
     """Create the tables, empty."""
-    # A botocore session made before moto would talk to AWS.
-    wiring._aws.cache_clear()
     with sessions_table() as sessions, connections_table() as connections:
         yield Tables(sessions, connections)
-    wiring._aws.cache_clear()
 
 
 FunctionsFactory = Callable[..., Functions]
@@ -299,6 +296,7 @@ def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
                 "ALLOWED_MODELS": CLAUDE,
                 "MAX_TOKENS_CAP": "1000",
                 "BEDROCK_API": "auto",
+                "FLUSH_INTERVAL_MS": "0",
                 "DIRECT_SEND": "true",
                 "FRAMES_TOPIC": TOPIC,
                 "AWS_ENDPOINT_URL_SNS": topics.url,
@@ -311,7 +309,7 @@ def websocket_functions(tables: Tables) -> Iterator[FunctionsFactory]:
             clock = FakeClock()
             with (
                 # One table for all of them, which a test can look into and let fail.
-                patch.object(wiring, "_dynamodb", lambda region: tables.sessions),
+                patch.object(wiring, "_dynamodb", lambda endpoint, region: tables.sessions),
                 patch.object(wiring, "monotonic", clock),
                 patch.object(wiring, "sleep", clock.advance),
             ):

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -7,7 +7,6 @@ import pytest
 
 from tests.function_module import load_function
 from tests.template.transformed import REGION, ROOT, source, stack
-from tokenstream import wiring
 from tokenstream.settings import BedrockRuntime, ModelLimits, SessionStore, allowed_origins, tracing
 
 FUNCTION = "HttpStreamFunction"
@@ -48,15 +47,6 @@ def test_the_function_starts_with_the_templates_defaults() -> None:
     assert SessionStore.from_environment(environment()).ttl == 3600
 
 
-@pytest.fixture
-def fresh_session() -> Iterator[None]:
-    """Leave no botocore session behind that has read another environment."""
-    wiring._aws.cache_clear()
-    yield
-    wiring._aws.cache_clear()
-
-
-@pytest.mark.usefixtures("fresh_session")
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_starts_with_what_the_template_sets_and_reads_all_of_it(function: str) -> None:
     variables = stack(GuardrailId="abc123", GuardrailVersion="1").environment(function)

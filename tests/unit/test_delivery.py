@@ -19,6 +19,7 @@ from tokenstream.sessions import Sessions
 from tokenstream.sinks import ClientGone, DeliveryFailed
 from tokenstream.sinks.appsync import AppSyncSink
 from tokenstream.sinks.failover import CIRCUIT_SECONDS
+from tokenstream.sinks.sns import INTERVAL_SECONDS
 from tokenstream.sinks.websocket import WebSocketSink
 
 OWNER = "user"
@@ -364,12 +365,19 @@ class Publish:
         self.published.append((owner, sealed))
 
 
-def test_subscribers_get_a_stream_the_way_that_was_asked_for() -> None:
+def held(table: Table) -> Lease:
+    """Return a worker's lease on a session of AppSync's."""
+    sessions, clock = Sessions(table, TABLE, ttl=3600, store_answers=True), FakeClock()
+    claim = sessions.begin(NewSession(str(uuid4()), OWNER, "appsync", "queued", MODEL, b"{}"), "worker", clock())
+    return Lease(sessions, claim, clock)
+
+
+def test_subscribers_get_a_stream_the_way_that_was_asked_for(table: Table) -> None:
     answer = Attempt().answer("a")
     for publish, delivery, directly in ((Publish(), "direct", 3), (Publish(), "queued", 0), (None, "direct", 0)):
         topic = FakeTopic()
         ways = AppSyncDelivery(topic, publish, FakeClock())
-        way = ways.stream(SESSION, OWNER, "queued" if delivery == "queued" else "direct")
+        way = ways.stream(held(table), SESSION, OWNER, "queued" if delivery == "queued" else "direct")
         assert way.sink.max_frame_bytes == AppSyncSink.max_frame_bytes
         way.sink.send(answer)
         way.sink.heartbeat(SESSION)
@@ -379,11 +387,12 @@ def test_subscribers_get_a_stream_the_way_that_was_asked_for() -> None:
 
 
 def test_subscribers_get_the_rest_by_the_queue_when_appsync_breaks(
+    table: Table,
     counted: Callable[[], list[dict[str, Any]]],
 ) -> None:
     publish, topic, answer = Publish(), FakeTopic(), Attempt().answer("a", "b")
     ways = AppSyncDelivery(topic, publish, FakeClock())
-    sink = ways.stream(SESSION, OWNER, "direct").sink
+    sink = ways.stream(held(table), SESSION, OWNER, "direct").sink
     sink.send(answer[:2])
     publish.fails = True
     sink.send(answer[2:])
@@ -391,7 +400,33 @@ def test_subscribers_get_the_rest_by_the_queue_when_appsync_breaks(
     assert frames_of(topic.queued) == answer[2:]
     # A stream that begins now is queued at once.
     publish.fails = False
-    ways.stream(SESSION, OWNER, "direct").sink.send(Attempt(attempt=2).answer("c"))
+    ways.stream(held(table), SESSION, OWNER, "direct").sink.send(Attempt(attempt=2).answer("c"))
     assert len(publish.published) == 2
     [document] = counted()
     assert (document["Failovers"], document["path"]) == ([1.0], "appsync")
+
+
+# Whoever delivers is behind
+
+
+@pytest.mark.parametrize("path", ["websocket", "appsync"])
+def test_a_queued_stream_is_slowed_down_once_its_worker_sees_that_its_frames_have_to_wait(
+    table: Table, path: str
+) -> None:
+    streaming = Streaming(table, "queued")
+    way = streaming.way
+    if path == "appsync":
+        way = AppSyncDelivery(FakeTopic(), Publish(), FakeClock()).stream(
+            streaming.lease, streaming.session_id, OWNER, "queued"
+        )
+    streaming.sessions.fallen_behind(streaming.session_id)
+    assert way.sink.interval == 0.0
+    streaming.lease.look()
+    assert way.sink.interval == INTERVAL_SECONDS
+
+
+def test_a_direct_stream_is_not_slowed_down_by_what_the_queue_has_to_wait(table: Table) -> None:
+    streaming = Streaming(table)
+    streaming.sessions.fallen_behind(streaming.session_id)
+    streaming.lease.look()
+    assert streaming.way.sink.interval == 0.0

@@ -12,7 +12,7 @@ from tests.fakes.topics_api import Published
 from tokenstream.frames import Sealed, encode_heartbeat, unseal
 from tokenstream.sinks import ClientGone, DeliveryFailed, Refused, Sink
 from tokenstream.sinks.failover import CIRCUIT_SECONDS, Circuit, FailoverSink
-from tokenstream.sinks.sns import SnsSink
+from tokenstream.sinks.sns import INTERVAL_SECONDS, SnsSink
 from tokenstream.sinks.websocket import WebSocketSink
 
 CONNECTION = "VqYb2cO1IAMCIhw="
@@ -60,6 +60,7 @@ class Stream:
         self.direct = Direct()
         self.topic = FakeTopic()
         self.gone = False
+        self.behind = False
         self.frames = Attempt()
         queued = SnsSink(
             self.topic,
@@ -67,6 +68,7 @@ class Stream:
             max_frame_bytes=WebSocketSink.max_frame_bytes,
             heartbeats=True,
             client_gone=lambda: self.gone,
+            behind=lambda: self.behind,
         )
         self.sink = FailoverSink(
             WebSocketSink(self.direct, CONNECTION), queued, function.circuit, function.failovers.append
@@ -165,6 +167,8 @@ def test_a_frame_that_the_direct_way_may_have_taken_is_the_only_one_that_comes_t
 def test_the_longest_frame_passes_either_way() -> None:
     class Short:
         max_frame_bytes = 10
+        starts_early = True
+        interval = 0.0
 
         def send(self, frames: Sequence[Sealed]) -> None: ...
 
@@ -177,6 +181,20 @@ def test_the_longest_frame_passes_either_way() -> None:
         return FailoverSink(direct, queued, Circuit(FakeClock()), lambda reason: None).max_frame_bytes
 
     assert made_of(Short(), Long()) == made_of(Long(), Short()) == 10
+
+
+def test_a_queue_that_is_behind_slows_down_what_is_queued_alone(function: Function, stream: Stream) -> None:
+    stream.behind = True
+    stream.sink.send([stream.frames.start()])
+    assert stream.sink.interval == 0.0
+    stream.direct.fails()
+    stream.sink.send([stream.frames.token("a")])
+    assert stream.sink.interval == INTERVAL_SECONDS
+    # The next one is queued from its beginning.
+    following = function.stream()
+    assert following.sink.interval == 0.0
+    following.behind = True
+    assert following.sink.interval == INTERVAL_SECONDS
 
 
 # The client

@@ -487,7 +487,30 @@ def test_a_client_that_comes_back_at_the_very_end_is_found_by_the_last_write(mov
     assert moving.lease.missed() == (recipient, frames[1:])
 
 
-# A client that is gone, says whoever delivers in the worker's place
+# What whoever delivers in the worker's place says: that frames have to wait
+
+
+@pytest.mark.parametrize("passed", [1, RENEW_SECONDS], ids=["while looking", "while renewing"])
+def test_a_worker_hears_that_its_frames_have_to_wait(moving: Moving, passed: float) -> None:
+    assert moving.lease.behind is False
+    moving.sessions.fallen_behind(moving.claim.session_id)
+    moving.clock.advance(passed)
+    assert moving.lease.look() is Verdict.GO_ON
+    assert moving.lease.behind is True
+    # A client that comes back changes nothing of it.
+    moving.comes_back()
+    assert moving.lease.look() is Verdict.MOVED
+    assert moving.lease.behind is True
+
+
+def test_the_next_worker_knows_that_frames_have_to_wait_before_its_first_one(moving: Moving) -> None:
+    moving.sessions.fallen_behind(moving.claim.session_id)
+    moving.sessions.release(moving.claim, None, moving.clock())
+    claim = moving.sessions.claim(moving.claim.session_id, "worker-2", moving.clock())
+    assert Lease(moving.sessions, claim, moving.clock).behind is True
+
+
+# And that a client is gone
 
 
 @pytest.mark.parametrize("passed", [1, RENEW_SECONDS], ids=["while looking", "while renewing"])

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +23,8 @@ from tokenstream.sources import Delta, Finished, ReasoningDelta
 
 OFTEN = 0.002
 """Seconds between two looks, where a test needs many."""
+NEVER = 10 * PATIENCE_SECONDS
+"""Seconds that a test doesn't see the end of."""
 DEADLINE = 600.0
 GRACE = 30.0
 FINISHED = Finished("end_turn", Usage(3, 5))
@@ -39,11 +41,14 @@ class Stream:
         *,
         keeper: FakeKeeper | None = None,
         recoverable: bool = False,
+        starts_early: bool = False,
         look_every: float = OFTEN,
+        flush_interval: float = 0.0,
         heartbeat_after: float = PATIENCE_SECONDS,
     ) -> None:
         self.source = source
         self.sink = FakeSink()
+        self.sink.starts_early = starts_early
         self.keeper = keeper or FakeKeeper()
         self.clock = FakeClock()
         self.rejoin: Callable[[], None] = lambda: None
@@ -68,6 +73,7 @@ class Stream:
             recoverable=recoverable,
             rejoin=lambda: self.rejoin(),  # noqa: PLW0108 - the one of the moment
             look_every=look_every,
+            flush_interval=flush_interval,
             heartbeat_after=heartbeat_after,
             disconnect_grace=GRACE,
         )
@@ -177,6 +183,178 @@ def test_what_arrives_while_the_sink_is_busy_leaves_in_one_send() -> None:
     assert_whole(stream, stream.end())
 
 
+# The start ahead
+
+
+def test_a_sink_that_has_a_way_to_open_gets_the_start_while_the_model_thinks() -> None:
+    stream = Stream(FakeSource(), starts_early=True).begin()
+    stream.sink.wait_until(lambda: bool(stream.sink.sends))
+    stream.source.says(Delta("Hello"), FINISHED, Break.OFF)
+    assert_whole(stream, stream.end())
+    start, *text_and_end = stream.sink.sends
+    assert kinds(start) == [Start]
+    assert [kind for send in text_and_end for kind in kinds(send)] == [Token, Complete]
+
+
+def test_a_start_that_takes_long_holds_up_neither_model_nor_deadline() -> None:
+    stream = Stream(FakeSource(), starts_early=True)
+    stream.sink.block()
+    stream.begin()
+    stream.sink.wait_until(lambda: stream.sink.busy)
+    stream.source.says(Delta("Hel"), Delta("lo"))
+    stream.source.wait_until_heard()
+    stream.clock.advance(DEADLINE)
+    stream.source.wait_until(lambda: stream.source.aborted)
+    stream.sink.unblock()
+    outcome = stream.end()
+    assert_whole(stream, outcome)
+    assert reason(outcome) == "deadline"
+    assert [kinds(send) for send in stream.sink.sends] == [[Start], [Token], [Complete]]
+
+
+def test_a_client_that_is_gone_before_the_start_finds_it_stored() -> None:
+    stream = Stream(FakeSource(), starts_early=True)
+    stream.sink.leave()
+    stream.begin()
+    stream.sink.wait_until(lambda: stream.sink.refused == 1)
+    stream.sink.come_back()
+    stream.source.says(Delta("a"), FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+    assert kinds(stream.keeper.kept) == [Start, Token]
+    assert kinds(stream.sink.frames) == [Token, Complete]
+
+
+# Fewer and longer frames
+
+
+def held_back(*, by_the_sink: bool = False, heartbeat_after: float = PATIENCE_SECONDS) -> Stream:
+    """Return a stream that has sent its first token, and lets what comes behind it pile up for longer than a test."""
+    stream = Stream(
+        FakeSource(Delta("a")), flush_interval=0.0 if by_the_sink else NEVER, heartbeat_after=heartbeat_after
+    )
+    stream.sink.interval = NEVER if by_the_sink else 0.0
+    stream.begin()
+    # The first token waits for nothing.
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.source.says(Delta("b"), Delta("c"))
+    stream.source.wait_until_heard()
+    stream.keeper.wait_for_looks()
+    assert text(stream.sink.frames) == "a"
+    return stream
+
+
+@pytest.mark.parametrize("by_the_sink", [False, True], ids=["as set", "as the sink wants it"])
+def test_what_arrives_within_the_interval_leaves_joined_and_the_end_does_not_wait_for_it(by_the_sink: bool) -> None:
+    stream = held_back(by_the_sink=by_the_sink, heartbeat_after=OFTEN)
+    stream.source.says(FINISHED, Break.OFF)
+    assert_whole(stream, stream.end())
+    assert [text(send) for send in stream.sink.sends] == ["a", "bc", ""]
+    # What waits here is no silence.
+    assert stream.sink.heartbeats == 0
+
+
+def test_what_waits_leaves_when_the_interval_is_over_though_the_model_has_fallen_silent() -> None:
+    stream = Stream(FakeSource(), flush_interval=0.05).begin()
+    for sends, piece in enumerate("abc", 1):
+        stream.source.says(Delta(piece))
+        stream.sink.wait_until(lambda sends=sends: len(stream.sink.sends) == sends)  # type: ignore[misc] # the loop's
+    stream.source.says(FINISHED, Break.OFF)
+    assert_whole(stream, stream.end())
+
+
+def test_what_comes_when_the_interval_is_long_over_leaves_at_once() -> None:
+    stream = Stream(FakeSource(Delta("a")), flush_interval=0.05, look_every=0.1).begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    # Between three looks there are two tenths of a second.
+    stream.keeper.wait_for_looks()
+    stream.source.says(Delta("b"))
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 2)
+    stream.source.says(FINISHED, Break.OFF)
+    assert_whole(stream, stream.end())
+
+
+def test_a_sink_that_falls_behind_in_mid_stream_gets_fewer_frames_from_there_on() -> None:
+    stream = Stream(FakeSource(Delta("a")))
+
+    def fall_behind() -> None:
+        stream.sink.interval = NEVER if stream.sink.sends else 0.0
+
+    stream.sink.before_send = fall_behind
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.source.says(Delta("b"))
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 2)
+    stream.source.says(Delta("c"), Delta("d"), FINISHED, Break.OFF)
+    assert_whole(stream, stream.end())
+    assert [text(send) for send in stream.sink.sends] == ["a", "b", "cd", ""]
+
+
+@pytest.mark.parametrize("starts_early", [False, True])
+def test_neither_the_start_nor_a_heartbeat_holds_the_first_token_back(starts_early: bool) -> None:
+    stream = Stream(FakeSource(), starts_early=starts_early, flush_interval=NEVER, heartbeat_after=OFTEN).begin()
+    stream.sink.wait_until(lambda: stream.sink.heartbeats > 0)
+    stream.source.says(Delta("a"))
+    stream.sink.wait_until(lambda: text(stream.sink.frames) == "a")
+    stream.source.says(FINISHED, Break.OFF)
+    assert_whole(stream, stream.end())
+
+
+@pytest.mark.parametrize("way", ["cancel", "deadline", "failure"])
+def test_whatever_stops_a_stream_does_not_wait_for_the_interval(way: str) -> None:
+    stream = held_back()
+    match way:
+        case "cancel":
+            stream.keeper.verdict = Verdict.CANCEL
+        case "deadline":
+            stream.clock.advance(DEADLINE)
+        case _:
+            stream.source.says(LASTING)
+    assert_whole(stream, stream.end())
+    assert [text(send) for send in stream.sink.sends] == ["a", "bc", ""]
+
+
+def test_a_lost_lease_does_not_wait_for_the_interval_and_sends_nothing_of_what_waits() -> None:
+    stream = held_back()
+    stream.keeper.verdict = Verdict.LOST
+    assert stream.end() == Outcome(Ending.LOST)
+    assert text(stream.sink.frames) == "a"
+
+
+def test_a_client_that_comes_back_elsewhere_does_not_wait_for_the_interval() -> None:
+    stream = Stream(FakeSource(Delta("a")), flush_interval=NEVER)
+    moves = Moves(stream)
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.source.says(Delta("b"))
+    stream.source.wait_until_heard()
+    moves.move()
+    stream.source.says(FINISHED, Break.OFF)
+    assert reason(stream.end()) == "end_turn"
+    assert text(moves.caught_up[0]) == "a"
+    assert received_behind(stream, moves)[-2:] == [3, 4]
+
+
+def test_the_deadline_does_not_wait_for_the_interval_though_the_table_is_silent() -> None:
+    """Who looks at the deadline besides the sender is held up."""
+    answers = Event()
+    stream = Stream(FakeSource(Delta("a")), flush_interval=NEVER)
+    stream.keeper.before_look = lambda: answers.wait(PATIENCE_SECONDS)
+    stream.clock.advance(DEADLINE - 0.05)
+    stream.begin()
+    stream.sink.wait_until(lambda: len(stream.sink.sends) == 1)
+    stream.source.says(Delta("b"))
+    stream.sink.wait_until(lambda: text(stream.sink.frames) == "ab")
+    stream.clock.advance(0.05)
+    stream.source.wait_until(lambda: stream.source.aborted)
+    answers.set()
+    outcome = stream.end()
+    assert_whole(stream, outcome)
+    assert reason(outcome) == "deadline"
+
+
+# A whole answer, whatever happens
+
+
 @given(
     answer=st.lists(st.builds(Delta, st.text(max_size=5)) | st.builds(ReasoningDelta, st.text(max_size=5))),
     data=st.data(),
@@ -186,7 +364,9 @@ def test_the_answer_is_exact_whatever_the_speed_of_the_sink(
     answer: list[Delta | ReasoningDelta], data: st.DataObject
 ) -> None:
     source = FakeSource(*answer, FINISHED, Break.OFF)
-    stream = Stream(source)
+    # Without an interval, with one that is over at times, with one that never is.
+    flush_interval = data.draw(st.sampled_from([0.0, 0.0001, NEVER]))
+    stream = Stream(source, starts_early=data.draw(st.booleans()), flush_interval=flush_interval)
     # The first send returns when the model has said so much, the second when it has said so much more, …
     paces = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=len(answer))))
     stream.sink.before_send = lambda: source.wait_until_heard(paces.pop(0) if paces else 0)

@@ -21,8 +21,11 @@ from tokenstream.queued_frames import (
 CONNECTION = "VqYb2cO1IAMCIhw="
 
 
+SENT_AT = 1_763_668_800.25
+
+
 def record(text: str, receives: int = 1) -> dict[str, Any]:
-    return Published(SESSION, "id", text).record(receives)
+    return Published(SESSION, "id", text).record(receives, SENT_AT)
 
 
 # Frames
@@ -31,18 +34,18 @@ def record(text: str, receives: int = 1) -> dict[str, Any]:
 def test_frames_come_out_to_the_byte_and_in_order() -> None:
     frames = Attempt().answer(AWKWARD_TEXT, "", "👩\u200d🚀 \u2028")
     text = encode_frames(SESSION, [sealed.json for sealed in frames], None)
-    assert read_record(record(text, receives=3)) == QueuedFrames(SESSION, tuple(frames), None, 3)
+    assert read_record(record(text, receives=3)) == QueuedFrames(SESSION, tuple(frames), None, 3, SENT_AT)
 
 
 def test_a_replays_frames_name_the_one_connection_that_asked() -> None:
     start = Attempt().start()
     assert read_record(record(encode_frames(SESSION, [start.json], CONNECTION))) == QueuedFrames(
-        SESSION, (start,), CONNECTION, 1
+        SESSION, (start,), CONNECTION, 1, SENT_AT
     )
 
 
 def test_a_message_without_frames_is_a_heartbeat() -> None:
-    assert read_record(record(encode_frames(SESSION, [], None))) == QueuedFrames(SESSION, (), None, 1)
+    assert read_record(record(encode_frames(SESSION, [], None))) == QueuedFrames(SESSION, (), None, 1, SENT_AT)
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
@@ -59,7 +62,7 @@ def test_no_text_of_a_models_has_a_character_that_sqs_refuses_or_comes_out_anoth
 
 def test_what_a_later_version_adds_to_a_message_is_ignored() -> None:
     text = json.dumps({"type": "frames", "sessionId": SESSION, "frames": [], "traceId": "1"})
-    assert read_record(record(text)) == QueuedFrames(SESSION, (), None, 1)
+    assert read_record(record(text)) == QueuedFrames(SESSION, (), None, 1, SENT_AT)
 
 
 # Replies

@@ -30,6 +30,7 @@ def session(status: Status = "recovering", path: Path = "websocket", **changes: 
         lease_until=LONG_AGO,
         cancel_requested=False,
         recipient=RECIPIENT if path == "websocket" else None,
+        behind=False,
         failure=None,
         terminal=Attempt().complete() if status in {"complete", "failed", "cancelled"} else None,
     )

@@ -20,6 +20,7 @@ from tokenstream.settings import (
     WebSocketApi,
     allowed_origins,
     direct_send,
+    flush_interval,
     prompt_max_receives,
     tracing,
 )
@@ -32,6 +33,7 @@ ENVIRONMENT = {
     "ALLOWED_MODELS": "first, second ,,third",
     "MAX_TOKENS_CAP": "4096",
     "BEDROCK_API": "auto",
+    "FLUSH_INTERVAL_MS": "250",
     "GUARDRAIL_ID": "",
     "GUARDRAIL_VERSION": "",
     "ALLOWED_ORIGINS": "https://a.example,https://b.example",
@@ -73,6 +75,7 @@ def read_all(environment: Mapping[str, str]) -> None:
     allowed_origins(environment)
     prompt_max_receives(environment)
     direct_send(environment)
+    flush_interval(environment)
 
 
 def test_the_templates_environment_is_read() -> None:
@@ -83,33 +86,48 @@ def test_the_templates_environment_is_read() -> None:
         endpoint="https://cognito-idp.eu-west-1.amazonaws.com",
     )
     assert SessionStore.from_environment(ENVIRONMENT) == SessionStore(
-        region="eu-west-1", table="sessions", ttl=3600, store_answers=True
+        region="eu-west-1",
+        endpoint="https://dynamodb.eu-west-1.amazonaws.com",
+        table="sessions",
+        ttl=3600,
+        store_answers=True,
     )
     assert ModelLimits.from_environment(ENVIRONMENT) == ModelLimits(("first", "second", "third"), 4096)
     assert BedrockRuntime.from_environment(ENVIRONMENT) == BedrockRuntime(
         region="eu-west-1", endpoint="https://bedrock-runtime.eu-west-1.amazonaws.com", api="auto", guardrail=None
     )
-    assert ConnectionStore.from_environment(ENVIRONMENT) == ConnectionStore(region="eu-west-1", table="connections")
+    assert ConnectionStore.from_environment(ENVIRONMENT) == ConnectionStore(
+        region="eu-west-1", endpoint="https://dynamodb.eu-west-1.amazonaws.com", table="connections"
+    )
     assert WebSocketApi.from_environment(ENVIRONMENT) == WebSocketApi(
         region="eu-west-1", endpoint="https://api.execute-api.eu-west-1.amazonaws.com/dev"
     )
     assert allowed_origins(ENVIRONMENT) == ("https://a.example", "https://b.example")
-    assert StreamFunction.from_environment(ENVIRONMENT) == StreamFunction("eu-west-1", "stack-ws-stream")
+    assert StreamFunction.from_environment(ENVIRONMENT) == StreamFunction(
+        region="eu-west-1", endpoint="https://lambda.eu-west-1.amazonaws.com", name="stack-ws-stream"
+    )
     assert GraphQLApi.from_environment(ENVIRONMENT) == GraphQLApi(
         region="eu-west-1", endpoint="https://api.appsync-api.eu-west-1.amazonaws.com/graphql"
     )
     assert PromptQueue.from_environment(ENVIRONMENT) == PromptQueue(
-        region="eu-west-1", url="https://sqs.eu-west-1.amazonaws.com/123456789012/prompts"
+        region="eu-west-1",
+        endpoint="https://sqs.eu-west-1.amazonaws.com",
+        url="https://sqs.eu-west-1.amazonaws.com/123456789012/prompts",
     )
     assert prompt_max_receives(ENVIRONMENT) == 3
     assert direct_send(ENVIRONMENT) is True
+    assert flush_interval(ENVIRONMENT) == 0.25
     assert FramesTopic.from_environment(ENVIRONMENT) == FramesTopic(
         region="eu-west-1", arn=ENVIRONMENT["FRAMES_TOPIC"], endpoint="https://sns.eu-west-1.amazonaws.com"
     )
-    assert FramesQueue.from_environment(ENVIRONMENT) == FramesQueue("eu-west-1", ENVIRONMENT["FRAMES_QUEUE_URL"])
+    assert FramesQueue.from_environment(ENVIRONMENT) == FramesQueue(
+        region="eu-west-1", endpoint="https://sqs.eu-west-1.amazonaws.com", url=ENVIRONMENT["FRAMES_QUEUE_URL"]
+    )
     assert Recovery.from_environment(ENVIRONMENT) == Recovery(attempts=2, fallback_model=None)
     assert StateMachine.from_environment(ENVIRONMENT) == StateMachine(
-        region="eu-west-1", arn=ENVIRONMENT["RECOVERY_STATE_MACHINE"]
+        region="eu-west-1",
+        endpoint="https://states.eu-west-1.amazonaws.com",
+        arn=ENVIRONMENT["RECOVERY_STATE_MACHINE"],
     )
 
 
@@ -152,6 +170,8 @@ def test_a_function_needs_no_variables_of_parts_that_it_has_not() -> None:
         ("DIRECT_SEND", "True"),
         ("DIRECT_SEND", "no"),
         ("RECOVERY_ATTEMPTS", "-1"),
+        ("FLUSH_INTERVAL_MS", "-1"),
+        ("FLUSH_INTERVAL_MS", "0.5"),
         ("RECOVERY_ATTEMPTS", "twice"),
         ("RECOVERY_ATTEMPTS", "\u0662"),
     ],

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -23,7 +22,7 @@ CONNECTION = "VqYb2cO1IAMCIhw="
 
 
 class Way:
-    """A sink, its topic, and a client that can be gone."""
+    """A sink, its topic, and what `deliver` may have found out."""
 
     def __init__(
         self,
@@ -31,10 +30,10 @@ class Way:
         heartbeats: bool = True,
         connection_id: str | None = None,
         ticket: str = "",
-        wait: Callable[[float], None] | None = None,
     ) -> None:
         self.topic = FakeTopic()
         self.gone = False
+        self.behind = False
         self.sink = SnsSink(
             self.topic,
             SESSION,
@@ -43,7 +42,7 @@ class Way:
             client_gone=lambda: self.gone,
             connection_id=connection_id,
             ticket=ticket,
-            wait=wait,
+            behind=lambda: self.behind,
         )
 
     def ids(self) -> list[str]:
@@ -314,14 +313,11 @@ def test_whatever_fails_in_between_the_queue_gets_every_frame_once_and_in_order(
     assert frames_of(way.topic.queued) == sent
 
 
-def test_behind_each_message_but_the_last_deltas_have_time_to_pile_up(frames: Attempt) -> None:
-    pauses: list[float] = []
-    way = Way(wait=pauses.append)
-    start, token, last, end = frames.answer("a", "b")
-    way.sink.send([start, token])
-    assert pauses == [INTERVAL_SECONDS]
-    way.sink.send([])
-    way.sink.send([last])
-    assert pauses == [INTERVAL_SECONDS] * 2
-    way.sink.send([end])
-    assert pauses == [INTERVAL_SECONDS] * 2
+# Whoever delivers is behind
+
+
+def test_deltas_have_time_to_pile_up_between_messages_as_soon_as_those_have_to_wait(way: Way, frames: Attempt) -> None:
+    way.sink.send([frames.start()])
+    assert way.sink.interval == 0.0
+    way.behind = True
+    assert way.sink.interval == INTERVAL_SECONDS

@@ -3,13 +3,17 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.clock import FakeClock
 from tests.fakes.connections_api import connections_api
 from tests.fakes.frames import SESSION, Attempt
 from tests.fakes.frames_queue import frames_of
 from tests.fakes.graphql_api import CREDENTIALS, graphql_api
 from tests.fakes.topics_api import TOPIC, TopicsApi, topics_api
 from tokenstream import wiring
+from tokenstream.lease import Lease
 from tokenstream.request import Limits
+from tokenstream.session import Claim
+from tokenstream.sessions import Sessions
 from tokenstream.settings import SettingsError
 
 ENVIRONMENT = {
@@ -33,6 +37,13 @@ def topic() -> Iterator[TopicsApi]:
         yield api
 
 
+@pytest.fixture
+def lease() -> Lease:
+    """A worker's lease, at whose table nobody looks."""
+    nowhere = Sessions(None, "sessions", ttl=3600, store_answers=False)
+    return Lease(nowhere, Claim(SESSION, 1, "worker", 0.0), FakeClock())
+
+
 def closed(*parts: Any) -> None:
     """Close the connections of a function's parts."""
     for part in parts:
@@ -41,17 +52,20 @@ def closed(*parts: Any) -> None:
 
 def test_without_a_direct_way_frames_are_queued_and_nothing_of_that_way_is_in_the_environment(
     topic: TopicsApi,
+    lease: Lease,
 ) -> None:
     environment = QUEUED | {"AWS_ENDPOINT_URL_SNS": topic.url}
     answer = Attempt().answer("a")
     websocket, appsync = wiring.websocket_delivery(environment), wiring.appsync_delivery(environment)
     websocket.replay(SESSION, "asking=", "ticket", "direct").send(answer)
-    appsync.stream(SESSION, "user", "direct").sink.send(answer)
+    appsync.stream(lease, SESSION, "user", "direct").sink.send(answer)
     closed(websocket, appsync)
     assert frames_of(topic.queued) == answer * 2
 
 
-def test_with_a_direct_way_frames_go_to_the_endpoints_that_the_environment_names(topic: TopicsApi) -> None:
+def test_with_a_direct_way_frames_go_to_the_endpoints_that_the_environment_names(
+    topic: TopicsApi, lease: Lease
+) -> None:
     answer = Attempt().answer("a")
     with connections_api() as connections, graphql_api() as api:
         environment = ENVIRONMENT | {
@@ -61,7 +75,7 @@ def test_with_a_direct_way_frames_go_to_the_endpoints_that_the_environment_names
         }
         websocket, appsync = wiring.websocket_delivery(environment), wiring.appsync_delivery(environment)
         websocket.replay(SESSION, "asking=", "ticket", "direct").send(answer)
-        appsync.stream(SESSION, "user", "direct").sink.send(answer)
+        appsync.stream(lease, SESSION, "user", "direct").sink.send(answer)
         for way in (websocket._post, appsync._publish):
             way.close()  # type: ignore[union-attr] # the real ones
         closed(websocket, appsync)

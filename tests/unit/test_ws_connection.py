@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,11 +20,10 @@ SUB = "f4d8c408-50a1-7005-8f5c-0d6f1f2b3a4c"
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[tuple[Any, Table]]:
     """The function, started once as on Lambda, and the table that it found."""
-    # A botocore session made before moto would talk to AWS.
-    wiring._aws.cache_clear()
     with connections_table() as table:
-        yield load_function("ws_connection", CONNECTIONS_TABLE=CONNECTIONS), table
-    wiring._aws.cache_clear()
+        with patch.object(wiring, "_dynamodb", lambda endpoint, region: table):
+            function = load_function("ws_connection", CONNECTIONS_TABLE=CONNECTIONS)
+        yield function, table
 
 
 @pytest.fixture

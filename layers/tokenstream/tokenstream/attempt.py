@@ -22,6 +22,7 @@ def generate(
     clock: Callable[[], float],
     started_at: float,
     deadline: float,
+    flush_interval: float = 0.0,
     recoverable: bool = False,
 ) -> Outcome:
     """Move a claimed session's answer to its end; blocks. Times are seconds of `clock`, the rest is the pump's."""
@@ -45,6 +46,7 @@ def generate(
         keeper=keeper,
         clock=clock,
         deadline=deadline,
+        flush_interval=flush_interval,
         recoverable=recoverable,
         rejoin=way_out.rejoin,
     ).run()

@@ -5,10 +5,8 @@ Source: Amazon Cognito developer guide, "Verifying JSON web tokens".
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from json import loads
 from typing import TYPE_CHECKING, Any, Self
-from urllib.request import urlopen
 
 from tokenstream.errors import Internal, Unauthorized
 from tokenstream.settings import UserPool
@@ -48,6 +46,10 @@ def bearer(header: str) -> str:
 
 def fetch_json(url: str) -> dict[str, Any]:
     """Read a JSON object over HTTP(S); raises `KeysUnavailable`."""
+    # As `jwt` below: whoever verifies no token needs none of it.
+    from http.client import HTTPException  # noqa: PLC0415
+    from urllib.request import urlopen  # noqa: PLC0415
+
     try:
         with urlopen(url, timeout=JWKS_TIMEOUT_SECONDS) as answer:  # noqa: S310 - the URL is the stack's own
             document = loads(answer.read())

@@ -32,7 +32,7 @@ class ConnectionsUnavailable(Internal):
 class Connections:
     """The table's operations. Each raises `ConnectionsUnavailable` when the table can't be used.
 
-    `client` is a DynamoDB client of boto3 or botocore.
+    `client` is a DynamoDB client of boto3's, botocore's or `aws_clients`'.
     """
 
     def __init__(self, client: Any, table: str) -> None:
@@ -79,7 +79,9 @@ class Connections:
                         ":most": {"N": str(MESSAGES_PER_WINDOW)},
                     },
                 )
-            except self._client.exceptions.ConditionalCheckFailedException as error:
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                    raise
                 raise Throttled(
                     f"A connection may send {MESSAGES_PER_WINDOW} messages in {WINDOW_SECONDS} seconds.", retryable=True
                 ) from error

@@ -25,19 +25,17 @@ class WayOut:
 
 
 class WebSocketDelivery:
-    """To WebSocket connections. Without `post` there is no direct way; `clock` gives seconds, `wait` lets some pass."""
+    """To WebSocket connections. Without `post` there is no direct way; `clock` gives seconds."""
 
     def __init__(
         self,
         topic: PublishToTopic,
         post: Post | None,
         clock: Callable[[], float],
-        wait: Callable[[float], None] | None = None,
     ) -> None:
         self._topic = topic
         self._post = post
         self._circuit = Circuit(clock)
-        self._wait = wait
 
     def stream(self, lease: Lease, session_id: str, connection_id: str, delivery: Delivery) -> WayOut:
         """Make the way for a worker's stream, that follows its client from connection to connection."""
@@ -47,7 +45,7 @@ class WebSocketDelivery:
             max_frame_bytes=WebSocketSink.max_frame_bytes,
             heartbeats=True,
             client_gone=lambda: lease.client_gone,
-            wait=self._wait,
+            behind=lambda: lease.behind,
         )
         direct = self._direct(connection_id, delivery)
         sink = _sink(direct, queued, self._circuit, session_id, "websocket")
@@ -97,21 +95,19 @@ class WebSocketDelivery:
 
 
 class AppSyncDelivery:
-    """To AppSync's subscribers. Without `publish` there is no direct way; `clock`, `wait` as above."""
+    """To AppSync's subscribers. Without `publish` there is no direct way; `clock` gives seconds."""
 
     def __init__(
         self,
         topic: PublishToTopic,
         publish: PublishToken | None,
         clock: Callable[[], float],
-        wait: Callable[[float], None] | None = None,
     ) -> None:
         self._topic = topic
         self._publish = publish
         self._circuit = Circuit(clock)
-        self._wait = wait
 
-    def stream(self, session_id: str, owner: str, delivery: Delivery) -> WayOut:
+    def stream(self, lease: Lease, session_id: str, owner: str, delivery: Delivery) -> WayOut:
         """Make the way for a worker's stream."""
         direct = None if self._publish is None or delivery == "queued" else AppSyncSink(self._publish, owner)
         queued = SnsSink(
@@ -119,7 +115,7 @@ class AppSyncDelivery:
             session_id,
             max_frame_bytes=AppSyncSink.max_frame_bytes,
             heartbeats=False,
-            wait=self._wait,
+            behind=lambda: lease.behind,
         )
         return WayOut(_sink(direct, queued, self._circuit, session_id, "appsync"))
 

@@ -32,8 +32,9 @@ class Verdict(Enum):
 class Lease:
     """Holds one claim. `clock` gives epoch seconds.
 
-    One thread may `look` while another one uses `keep` and `missed`; `settle` and `release` end both. `client_gone`
-    says, as of the last look or the end, that the client's connection was found closed by whoever delivers.
+    One thread may `look` while another one uses `keep` and `missed`; `settle` and `release` end both. Whoever delivers
+    queued frames has something to say by the record, as of the last look or the end: `client_gone`, that the client's
+    connection was found closed, and `behind`, that frames had to wait.
     """
 
     def __init__(self, sessions: Sessions, claim: Claim, clock: Callable[[], float]) -> None:
@@ -44,6 +45,7 @@ class Lease:
         self._renew_at = clock() + RENEW_SECONDS
         self._served = self._recipient = claim.instructions.recipient
         self.client_gone = claim.instructions.gone
+        self.behind = claim.instructions.behind
         self._kept: deque[Sealed] = deque()
         self._batch: list[Sealed] = []
         self._storing = Lock()
@@ -125,6 +127,7 @@ class Lease:
     def _heed(self, instructions: Instructions) -> None:
         # In this order: whoever sees the new recipient must not take it for the one that is gone.
         self.client_gone = instructions.gone
+        self.behind = instructions.behind
         self._recipient = instructions.recipient
 
     def _renewed(self, now: float) -> Instructions:

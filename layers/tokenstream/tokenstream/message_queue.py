@@ -25,7 +25,10 @@ def message_text(json: bytes) -> str:
 
 
 class MessageQueue:
-    """The queue's operations. Each raises `QueueUnavailable`. `client` is an SQS client of boto3 or botocore."""
+    """The queue's operations. Each raises `QueueUnavailable`.
+
+    `client` is an SQS client of boto3's, botocore's or `aws_clients`'.
+    """
 
     def __init__(self, client: Any, url: str) -> None:
         self._client = client

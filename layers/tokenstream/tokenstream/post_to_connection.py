@@ -6,6 +6,7 @@ Source: API Gateway developer guide, "Use @connections commands in your backend 
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from random import random
 from urllib.parse import quote, urlsplit
@@ -54,8 +55,7 @@ class PostToConnection:
         self._http.close()
 
     def _post(self, connection_id: str, message: bytes) -> None:
-        # As botocore has it: of the path the id alone is encoded, which ends with `=`.
-        path = f"{self._stage}/@connections/{quote(connection_id, safe='')}"
+        path = _path(self._stage, connection_id)
         # Throttled: the rate is exceeded, or the client is slow and its buffer full.
         response, _ = post(self._http, path, message, "application/octet-stream")
         match response.status:
@@ -64,9 +64,15 @@ class PostToConnection:
             case HTTPStatus.GONE:
                 raise ClientGone
             case status:
-                error_type = response.headers.get("x-amzn-ErrorType", "").partition(":")[0]
+                error_type = response.getheader("x-amzn-ErrorType").partition(":")[0]
                 _logger.error("message refused", extra={**_ids(connection_id), "status": status, "reason": error_type})
                 raise Refused(f"status {status}")
+
+
+@lru_cache(64)
+def _path(stage: str, connection_id: str) -> str:
+    # As botocore has it: of the path the id alone is encoded, which ends with `=`.
+    return f"{stage}/@connections/{quote(connection_id, safe='')}"
 
 
 def _ids(connection_id: str) -> dict[str, str]:

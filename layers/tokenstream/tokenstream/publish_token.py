@@ -74,7 +74,7 @@ class PublishToken:
 
     def _post(self, body: bytes, ids: Mapping[str, str]) -> None:
         response, answer = post(self._http, self._path, body, "application/json")
-        failure = response.headers.get("x-amzn-ErrorType", "").partition(":")[0] or _failure(answer)
+        failure = response.getheader("x-amzn-ErrorType").partition(":")[0] or _failure(answer)
         if failure is None and response.status == HTTPStatus.OK:
             return
         if failure in _THROTTLED or (response.status == HTTPStatus.OK and failure not in _PERMANENT):

@@ -1,15 +1,18 @@
 """The only loop: moves an answer from its source through the relay to its sink.
 
-Three threads share a relay under one condition: the reader feeds it the model's deltas, the caller's thread sends what
-has piled up, the watcher looks at the session and the deadline twice a second. Whoever decides that the stream ends
-says so to the relay; its state table lets only the first one through.
+Three threads share a relay under one lock: the reader feeds it the model's deltas, the caller's thread sends what has
+piled up, the watcher looks at the session and the deadline twice a second. Whoever decides that the stream ends says so
+to the relay; its state table lets only the first one through.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from threading import Condition, Event, Thread
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Protocol, assert_never
 
 from tokenstream.errors import ErrorCode, Internal, ModelError, TokenstreamError
@@ -67,8 +70,28 @@ class Keeper(Protocol):
         ...
 
 
+class _Bell:
+    """Wakes the thread that sends. A queue of the interpreter's own costs half of what a condition does."""
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+
+    def ring(self) -> None:
+        """Wake the one who waits, or will."""
+        if self._rings.empty():
+            self._rings.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a ring; there may have been one without news."""
+        with suppress(Empty):
+            self._rings.get(timeout=seconds)
+
+
 class Pump:
     """Moves one attempt. Times are seconds of `clock`, `deadline` is the moment at which the stream has to end.
+
+    From one send to the next it lets `flush_interval` pass at least, or what the sink asks for if that is longer: what
+    arrives meanwhile leaves joined. The first token and the end wait for nothing.
 
     A `recoverable` attempt that a passing fault of the model's has hit is given up without a terminal frame: another
     one follows. `rejoin` is called, by the thread that sends, when the client waits on another connection, and may be
@@ -87,6 +110,7 @@ class Pump:
         recoverable: bool = False,
         rejoin: Callable[[], None] = lambda: None,
         look_every: float = LOOK_SECONDS,
+        flush_interval: float = 0.0,
         heartbeat_after: float = HEARTBEAT_SECONDS,
         disconnect_grace: float = DISCONNECT_GRACE_SECONDS,
     ) -> None:
@@ -99,12 +123,15 @@ class Pump:
         self._recoverable = recoverable
         self._rejoin = rejoin
         self._look_every = look_every
+        self._flush_interval = flush_interval
         self._heartbeat_after = heartbeat_after
         self._disconnect_grace = disconnect_grace
-        self._changed = Condition()
+        self._lock = Lock()
+        self._bell = _Bell()
         self._watching_over = Event()
         self._gone_since: float | None = None
         self._moved = False
+        self._resting = False
         self._lost = False
         self._failure: ErrorCode | None = None
 
@@ -132,7 +159,7 @@ class Pump:
     def _read(self) -> None:
         try:
             for event in self._source.events():
-                with self._changed:
+                with self._lock:
                     if self._relay.state is not State.OPEN:
                         return
                     now = self._clock()
@@ -143,7 +170,9 @@ class Pump:
                             self._relay.complete(event.stop_reason, event.usage, now)
                         case _:
                             assert_never(event)
-                    self._changed.notify()
+                    # Deltas don't wake a sender that lets them pile up.
+                    if not self._resting or self._relay.state is not State.OPEN:
+                        self._bell.ring()
         except TokenstreamError as error:
             self._fail(error)
         except Exception:
@@ -171,9 +200,9 @@ class Pump:
                 case Verdict.GO_ON:
                     pass
                 case Verdict.MOVED:
-                    with self._changed:
+                    with self._lock:
                         self._moved = True
-                        self._changed.notify()
+                        self._bell.ring()
                 case Verdict.CANCEL:
                     self._stop("cancelled")
                 case Verdict.LOST:
@@ -182,13 +211,18 @@ class Pump:
                     assert_never(verdict)
 
     def _send(self) -> None:
+        if self._sink.starts_early:
+            # It opens the way while the model thinks: the first token finds a connection.
+            with self._lock:
+                start = self._relay.take()
+            self._deliver(start)
         while True:
             # The watcher sees the deadline too, but may be held up by a table that doesn't answer.
             left = self._deadline - self._clock()
             if left <= 0:
                 self._stop("deadline")
-            with self._changed:
-                changed = self._changed.wait_for(self._has_news, min(self._heartbeat_after, max(left, 0)))
+            changed = self._wait(self._has_news, min(self._heartbeat_after, left))
+            with self._lock:
                 moved, self._moved = self._moved, False
                 if not moved:
                     if changed and not self._relay.pending:
@@ -197,12 +231,31 @@ class Pump:
             if moved:
                 self._reach(self._rejoin)
                 continue
+            began = monotonic()
             self._deliver(frames)
             if not changed:
                 self._beat()
+            elif interval := max(self._flush_interval, self._sink.interval):
+                self._resting = True
+                left = self._deadline - self._clock()
+                self._wait(self._is_urgent, min(interval - (monotonic() - began), left))
+                self._resting = False
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until a condition holds that the other threads bring about; False if it doesn't in time."""
+        until = monotonic() + seconds
+        while not condition():
+            left = until - monotonic()
+            if left <= 0:
+                return False
+            self._bell.wait(left)
+        return True
+
+    def _is_urgent(self) -> bool:
+        return self._moved or self._relay.state is not State.OPEN
 
     def _has_news(self) -> bool:
-        return self._moved or self._relay.pending or self._relay.state is not State.OPEN
+        return self._relay.pending or self._is_urgent()
 
     def _deliver(self, frames: Sequence[Sealed]) -> None:
         if not frames:
@@ -240,15 +293,15 @@ class Pump:
         return Outcome(Ending.TERMINAL, terminal)
 
     def _stop(self, reason: StopReason) -> None:
-        with self._changed:
+        with self._lock:
             if self._relay.state is not State.OPEN:
                 return
             self._relay.complete(reason, self._source.usage, self._clock())
-            self._changed.notify()
+            self._bell.ring()
         self._source.abort()
 
     def _fail(self, error: TokenstreamError) -> None:
-        with self._changed:
+        with self._lock:
             if self._relay.state is not State.OPEN:
                 return
             if self._recoverable and error.retryable:
@@ -256,14 +309,14 @@ class Pump:
                 self._relay.abandon()
             else:
                 self._relay.fail(error)
-            self._changed.notify()
+            self._bell.ring()
 
     def _abandon(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._relay.state in {State.OPEN, State.ENDING}:
                 self._lost = True
                 self._relay.abandon()
-                self._changed.notify()
+                self._bell.ring()
         self._source.abort()
 
 

@@ -51,13 +51,15 @@ def encode_reply(connection_id: str, reply: bytes) -> str:
 class QueuedFrames:
     """A message as it was received; without frames it is a heartbeat.
 
-    `connection_id` is the one WebSocket connection that a replay is for. `receives` counts this time too.
+    `connection_id` is the one WebSocket connection that a replay is for. `receives` counts this time too, `sent_at` is
+    when it was put into the queue, in epoch seconds.
     """
 
     session_id: str
     frames: tuple[Sealed, ...]
     connection_id: str | None
     receives: int
+    sent_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +87,5 @@ def read_record(record: Mapping[str, Any]) -> QueuedFrames | QueuedReply:
         raise NoMessage from None
     if any(sealed.frame.session_id != session_id for sealed in frames):
         raise NoMessage
-    return QueuedFrames(session_id, frames, connection_id or None, receives)
+    sent_at = int(record["attributes"]["SentTimestamp"]) / 1000
+    return QueuedFrames(session_id, frames, connection_id or None, receives, sent_at)

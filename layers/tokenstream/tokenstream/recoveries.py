@@ -17,7 +17,7 @@ class RecoveryUnavailable(Internal):
 
 
 class Recoveries:
-    """Starts them. `client` is a Step Functions client of boto3 or botocore."""
+    """Starts them. `client` is a Step Functions client of boto3's, botocore's or `aws_clients`'."""
 
     def __init__(self, client: Any, state_machine: str) -> None:
         self._client = client
@@ -31,8 +31,8 @@ class Recoveries:
                 name=f"{session_id}-{int(now // SAME_SECONDS)}",
                 input=encode({"sessionId": session_id}).decode(),
             )
-        except self._client.exceptions.ExecutionAlreadyExists:
-            return False
         except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ExecutionAlreadyExists":
+                return False
             raise RecoveryUnavailable from error
         return True

@@ -111,7 +111,8 @@ class Relay:
 
     def add(self, delta: Delta | ReasoningDelta, now: float) -> None:
         """Accept a delta of the model's; an empty one is no delta."""
-        self._move(_Move.ADD)
+        if self.state is not State.OPEN:
+            self._move(_Move.ADD)  # which has no place there; what happens for every token is spared the table
         if not delta.text:
             return
         if self.first_token_at is None:
@@ -177,7 +178,8 @@ class Relay:
 
 
 def _divided(text: str, max_bytes: int) -> Iterator[str]:
-    if len(encode(text)) <= max_bytes:
+    # A character has six bytes at most: most texts are short enough without being measured.
+    if 6 * len(text) + 2 <= max_bytes or len(encode(text)) <= max_bytes:
         yield text
     else:
         middle = len(text) // 2

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.client import HTTPResponse
 from random import random
 
+from tokenstream.http1 import Response
 from tokenstream.signing import ConnectionFailed, ReadTimedOut, SignedConnection
 from tokenstream.sinks import DeliveryFailed
 
@@ -25,7 +25,7 @@ class TryAgain(Exception):
     """The message may not have been taken; the reason is for the log."""
 
 
-def post(http: SignedConnection, path: str, body: bytes, content_type: str) -> tuple[HTTPResponse, bytes]:
+def post(http: SignedConnection, path: str, body: bytes, content_type: str) -> tuple[Response, bytes]:
     """Send a request once; returns the response with its whole body. Raises `TryAgain` where another try may help."""
     try:
         response = http.request("POST", path, body, {"Content-Type": content_type})

@@ -29,12 +29,14 @@ class Recipient(NamedTuple):
 class Instructions(NamedTuple):
     """What the client wants by now of the worker that runs its session.
 
-    `gone` says that the recipient's connection was found closed, by whoever delivers in the worker's place.
+    Whoever delivers in the worker's place says two things: `gone`, that the recipient's connection was found closed,
+    and `behind`, that queued frames had to wait.
     """
 
     cancel: bool
     recipient: Recipient | None
     gone: bool = False
+    behind: bool = False
 
 
 NOTHING_WANTED = Instructions(cancel=False, recipient=None)
@@ -70,6 +72,7 @@ class Session:
     lease_until: float
     cancel_requested: bool
     recipient: Recipient | None
+    behind: bool
     failure: ErrorCode | None
     terminal: Sealed | None
 

@@ -41,6 +41,7 @@ _ATTRIBUTES = (
     "cancelRequested",
     "recipient",
     "goneTicket",
+    "behind",
     "ticket",
     "failure",
     "shard",
@@ -68,7 +69,7 @@ class _ConditionFailed(Exception):
 class Sessions:
     """The table's operations. Each raises `SessionsUnavailable` when the table can't be used.
 
-    `client` is a DynamoDB client of boto3 or botocore, `ttl` how many seconds a session is kept.
+    `client` is a DynamoDB client of boto3's, botocore's or `aws_clients`', `ttl` how many seconds a session is kept.
     """
 
     def __init__(self, client: Any, table: str, *, ttl: int, store_answers: bool) -> None:
@@ -231,6 +232,16 @@ class Sessions:
                 {":ticket": {"S": recipient.ticket}},
             )
 
+    def fallen_behind(self, session_id: str) -> None:
+        """Note that queued frames have to wait for their delivery: fewer and longer ones would not."""
+        with suppress(_ConditionFailed):
+            self._update(
+                session_id,
+                "SET #behind = :true",
+                "#status = :running",
+                {":true": {"BOOL": True}, ":running": {"S": "running"}},
+            )
+
     def redirect(self, session_id: str, owner: str, recipient: Recipient) -> bool:
         """Have the worker send to another WebSocket connection, from a position on. Raises `NotFound`.
 
@@ -309,7 +320,8 @@ class Sessions:
         with _translated():
             try:
                 self._client.transact_write_items(TransactItems=[{"Put": fresh | {"Item": item}} for item in items])
-            except self._client.exceptions.TransactionCanceledException as error:
+            except ClientError as error:
+                # Only a cancelled transaction has any.
                 reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
                 # TransactionConflict: the same id is being created at this very moment.
                 if reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
@@ -349,7 +361,9 @@ class Sessions:
                     ExpressionAttributeValues=values,
                     ReturnValues="ALL_NEW",
                 )
-            except self._client.exceptions.ConditionalCheckFailedException as error:
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                    raise
                 raise _ConditionFailed from error
         return cast("dict[str, Any]", answer["Attributes"])
 
@@ -390,7 +404,8 @@ def _instructions(item: dict[str, Any]) -> Instructions:
         fields["ticket"]["S"],
     )
     gone = recipient is not None and item.get("goneTicket") == {"S": recipient.ticket}
-    return Instructions(cancel=item["cancelRequested"]["BOOL"], recipient=recipient, gone=gone)
+    behind = item.get("behind") == {"BOOL": True}
+    return Instructions(cancel=item["cancelRequested"]["BOOL"], recipient=recipient, gone=gone, behind=behind)
 
 
 def _session(item: dict[str, Any]) -> Session:
@@ -405,6 +420,7 @@ def _session(item: dict[str, Any]) -> Session:
         lease_until=float(item["leaseUntil"]["N"]),
         cancel_requested=_instructions(item).cancel,
         recipient=_instructions(item).recipient,
+        behind=_instructions(item).behind,
         failure=ErrorCode(item["failure"]["S"]) if "failure" in item else None,
         terminal=unseal(item["terminal"]["S"]) if "terminal" in item else None,
     )

@@ -1,6 +1,7 @@
-"""The environment, typed. Nothing else reads it; a value that is missing or wrong fails the cold start by its name.
+"""The environment, typed. A value that is missing or wrong fails the cold start by its name.
 
-A function reads the parts that it needs, and the template sets no others for it. Times are in seconds.
+Nothing else reads it, but for the keys in it that `credentials` finds. A function reads the parts that it needs, and
+the template sets no others for it. Times are in seconds.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ class UserPool:
             region=read.region,
             id=read.text("USER_POOL_ID"),
             client_id=read.text("USER_POOL_CLIENT_ID"),
-            endpoint=read.endpoint("COGNITO_IDENTITY_PROVIDER", f"https://cognito-idp.{read.region}.amazonaws.com"),
+            endpoint=read.endpoint("COGNITO_IDENTITY_PROVIDER", "cognito-idp"),
         )
 
     @property
@@ -58,6 +59,7 @@ class SessionStore:
     """Where sessions are kept, how many seconds, and whether with prompt and answer."""
 
     region: str
+    endpoint: str
     table: str
     ttl: int
     store_answers: bool
@@ -68,6 +70,7 @@ class SessionStore:
         read = _Reader(environment)
         return cls(
             region=read.region,
+            endpoint=read.endpoint("DYNAMODB", "dynamodb"),
             table=read.text("SESSIONS_TABLE"),
             ttl=read.positive("SESSION_TTL_SECONDS"),
             store_answers=read.choice("STORE_ANSWERS", "true", "false") == "true",
@@ -104,7 +107,7 @@ class BedrockRuntime:
         guardrail_id = environment.get("GUARDRAIL_ID", "")
         return cls(
             region=read.region,
-            endpoint=read.endpoint("BEDROCK_RUNTIME", f"https://bedrock-runtime.{read.region}.amazonaws.com"),
+            endpoint=read.endpoint("BEDROCK_RUNTIME", "bedrock-runtime"),
             api=cast("BedrockApi", read.choice("BEDROCK_API", "auto", "invoke", "converse")),
             guardrail=Guardrail(guardrail_id, read.text("GUARDRAIL_VERSION")) if guardrail_id else None,
         )
@@ -115,13 +118,18 @@ class ConnectionStore:
     """Where the open WebSocket connections are kept."""
 
     region: str
+    endpoint: str
     table: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `SettingsError` that names the one at fault."""
         read = _Reader(environment)
-        return cls(region=read.region, table=read.text("CONNECTIONS_TABLE"))
+        return cls(
+            region=read.region,
+            endpoint=read.endpoint("DYNAMODB", "dynamodb"),
+            table=read.text("CONNECTIONS_TABLE"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +153,18 @@ class StreamFunction:
     """The function that streams to WebSocket connections."""
 
     region: str
+    endpoint: str
     name: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `SettingsError` that names the one at fault."""
         read = _Reader(environment)
-        return cls(region=read.region, name=read.text("STREAM_FUNCTION"))
+        return cls(
+            region=read.region,
+            endpoint=read.endpoint("LAMBDA", "lambda"),
+            name=read.text("STREAM_FUNCTION"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +186,18 @@ class PromptQueue:
     """The queue in front of the model."""
 
     region: str
+    endpoint: str
     url: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `SettingsError` that names the one at fault."""
         read = _Reader(environment)
-        return cls(region=read.region, url=read.text("PROMPT_QUEUE_URL"))
+        return cls(
+            region=read.region,
+            endpoint=read.endpoint("SQS", "sqs"),
+            url=read.text("PROMPT_QUEUE_URL"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +215,7 @@ class FramesTopic:
         return cls(
             region=read.region,
             arn=read.text("FRAMES_TOPIC"),
-            endpoint=read.endpoint("SNS", f"https://sns.{read.region}.amazonaws.com"),
+            endpoint=read.endpoint("SNS", "sns"),
         )
 
 
@@ -206,13 +224,18 @@ class FramesQueue:
     """The queue behind that topic."""
 
     region: str
+    endpoint: str
     url: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `SettingsError` that names the one at fault."""
         read = _Reader(environment)
-        return cls(region=read.region, url=read.text("FRAMES_QUEUE_URL"))
+        return cls(
+            region=read.region,
+            endpoint=read.endpoint("SQS", "sqs"),
+            url=read.text("FRAMES_QUEUE_URL"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,18 +259,28 @@ class StateMachine:
     """The state machine that recovers sessions."""
 
     region: str
+    endpoint: str
     arn: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `SettingsError` that names the one at fault."""
         read = _Reader(environment)
-        return cls(region=read.region, arn=read.text("RECOVERY_STATE_MACHINE"))
+        return cls(
+            region=read.region,
+            endpoint=read.endpoint("SFN", "states"),
+            arn=read.text("RECOVERY_STATE_MACHINE"),
+        )
 
 
 def direct_send(environment: Mapping[str, str]) -> bool:
     """Tell whether frames go to the clients directly, unless a request wants it otherwise; raises `SettingsError`."""
     return _Reader(environment).choice("DIRECT_SEND", "true", "false") == "true"
+
+
+def flush_interval(environment: Mapping[str, str]) -> float:
+    """Read how many seconds at least there are from one send of a stream to the next; raises `SettingsError`."""
+    return _Reader(environment).whole("FLUSH_INTERVAL_MS") / 1000
 
 
 def prompt_max_receives(environment: Mapping[str, str]) -> int:
@@ -300,7 +333,8 @@ class _Reader:
             raise SettingsError(f"environment variable {name} has to be one of {', '.join(choices)}, it is {value!r}")
         return value
 
-    def endpoint(self, service: str, default: str) -> str:
+    def endpoint(self, service: str, host: str) -> str:
         # The SDKs' own variables, so that one setting moves every client.
+        default = f"https://{host}.{self.region}.amazonaws.com"
         names = (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL")
         return next((self._environment[name] for name in names if self._environment.get(name)), default).rstrip("/")

@@ -1,24 +1,26 @@
 """One kept-alive, SigV4-signed HTTP connection to an AWS endpoint, whose exchange another thread can abort.
 
 An SDK client gives no way to end a call that waits for the model, and pays for a session, a pool and a parser per
-message. Credentials, their refresh and the signature stay botocore's.
+message. Credentials and their refresh stay botocore's. See docs/adr/0004 and docs/adr/0011.
 """
 
-import http.client
 import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from threading import Lock
-from typing import cast
+from time import time
 from urllib.parse import urlsplit
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from tokenstream.credentials import Credentials
+from tokenstream.http1 import ProtocolError, Response, ResponseReader, State
+from tokenstream.sigv4 import Signer
 
 CONNECT_TIMEOUT_SECONDS = 3.0
+
+_READ_BYTES = 16 * 1024
+"""What a TLS record may have."""
 
 
 class Aborted(Exception):
@@ -31,6 +33,10 @@ class ConnectionFailed(Exception):
 
 class ReadTimedOut(Exception):
     """The endpoint was silent for longer than the time-out."""
+
+
+class _ClosedBefore(Exception):
+    """The other side has closed the connection without a byte of an answer."""
 
 
 @cache
@@ -47,67 +53,67 @@ class SignedConnection:
     """
 
     def __init__(
-        self, endpoint: str, service: str, region: str, credentials: Credentials, *, read_timeout: float
+        self,
+        endpoint: str,
+        service: str,
+        region: str,
+        credentials: Credentials,
+        *,
+        read_timeout: float,
+        connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
     ) -> None:
         url = urlsplit(endpoint)
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError(f"not an HTTP endpoint: {endpoint}")
-        self._endpoint = f"{url.scheme}://{url.netloc}"
-        self._service = service
-        self._region = region
+        self._tls = _tls() if url.scheme == "https" else None
+        self._address = (url.hostname, url.port or (443 if self._tls else 80))
+        self._signer = Signer(service, region, url.netloc.rpartition("@")[2])
         self._credentials = credentials
         self._read_timeout = read_timeout
-        if url.scheme == "https":
-            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                url.hostname, url.port, timeout=CONNECT_TIMEOUT_SECONDS, context=_tls()
-            )
-        else:
-            self._http = http.client.HTTPConnection(url.hostname, url.port, timeout=CONNECT_TIMEOUT_SECONDS)
-        self._response: http.client.HTTPResponse | None = None
-        # Kept apart: http.client forgets its own behind the head of a response with `Connection: close`.
+        self._connect_timeout = connect_timeout
+        self._response: ResponseReader | None = None
         self._socket: socket.socket | None = None
         self._lock = Lock()
         self.aborted = False
 
-    def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         """Send a signed request and wait for the head of the response; `path` is percent-encoded already.
 
         Raises `Aborted`, `ConnectionFailed`, `ReadTimedOut`. A kept connection that the other side has closed in the
         meantime is opened anew, once.
         """
-        if self._response is not None and not self._response.isclosed():
+        if self._response is not None and not self._response.keeps_alive:
             self.close()
-        kept = self._http.sock is not None
+        kept = self._socket is not None
         try:
             try:
                 return self._exchange(method, path, body, headers)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+            except (_ClosedBefore, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 if not kept or self.aborted:
                     raise
                 self.close()
                 return self._exchange(method, path, body, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ProtocolError, _ClosedBefore) as error:
             self.close()
             raise self._translated(error) from error
 
     def read(self) -> bytes:
-        """Return what has arrived of the response, at most 64 KiB, waiting for at least a byte; empty at its end.
+        """Return what has arrived of the response, waiting for at least a byte; empty at its end.
 
         Raises as `request` does.
         """
-        if self._response is None:
+        response = self._response
+        if response is None:
             raise ValueError("there is no response to read")
         try:
-            data = self._response.read1(65536)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            while not (data := response.body()) and response.state is not State.ENDED:
+                self._receive(response)
+        except (OSError, ProtocolError) as error:
             self.close()
             raise self._translated(error) from error
         if self.aborted:
             self.close()
             raise Aborted
-        if not data:
-            # http.client leaves a response of known length open behind its last byte: that would cost the connection.
-            self._response.close()
         return data
 
     def abort(self) -> None:
@@ -123,29 +129,49 @@ class SignedConnection:
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
         with self._lock:
-            if self._response is not None:
-                self._response.close()
-                self._response = None
-            self._http.close()
-            self._socket = None
+            self._response = None
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
 
-    def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        if self._http.sock is None:
+    def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
+        if self._socket is None:
             try:
-                self._http.connect()
+                self._socket = self._connected()
             except TimeoutError as error:
                 # Not the silence of a model that thinks.
                 raise ConnectionRefusedError from error
-            self._socket = cast("socket.socket", self._http.sock)
-            self._socket.settimeout(self._read_timeout)
         if self.aborted:
             raise ConnectionAbortedError
-        request = AWSRequest(method, self._endpoint + path, headers=dict(headers), data=body)
         # Frozen: credentials that are refreshed between two reads would sign with halves of two pairs.
-        SigV4Auth(self._credentials.get_frozen_credentials(), self._service, self._region).add_auth(request)
-        self._http.request(method, path, body, dict(request.headers.items()))
-        self._response = self._http.getresponse()
-        return self._response
+        keys = self._credentials.get_frozen_credentials()
+        # In one piece: as two, head and body would be two packets.
+        self._socket.sendall(self._signer.head(keys, method, path, headers, body, time()) + body)
+        self._response = response = ResponseReader()
+        while (answer := response.head()) is None:
+            self._receive(response)
+        return answer
+
+    def _connected(self) -> socket.socket:
+        connected = socket.create_connection(self._address, self._connect_timeout)
+        try:
+            # Without it a message waits for the acknowledgement of the one before.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                connected = self._tls.wrap_socket(connected, server_hostname=self._address[0])
+            connected.settimeout(self._read_timeout)
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+    def _receive(self, response: ResponseReader) -> None:
+        if self._socket is None:
+            raise ConnectionAbortedError
+        data = self._socket.recv(_READ_BYTES)
+        if not data and not response.begun:
+            raise _ClosedBefore
+        response.feed(data)
 
     def _translated(self, error: Exception) -> Exception:
         if self.aborted:

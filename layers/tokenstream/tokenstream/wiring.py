@@ -1,18 +1,14 @@
 """From settings to the live parts that functions share: made once a sandbox, at its cold start.
 
-botocore alone, without boto3's resource layer, spares a fifth of the import time.
+No SDK client is made: its import and the service models take most of a cold start's time.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from functools import cache
 from time import monotonic, sleep, time
-from typing import Any
 
-import botocore.session
-from botocore.config import Config
-from botocore.credentials import Credentials
-
-from tokenstream import settings
+from tokenstream import aws_clients, credentials, settings
 from tokenstream.auth import TokenVerifier
 from tokenstream.connections import Connections
 from tokenstream.delivery import AppSyncDelivery, WebSocketDelivery
@@ -31,71 +27,55 @@ from tokenstream.sources.bedrock import Bedrock
 MODEL_SILENCE_SECONDS = 120.0
 """How long a model may send nothing before its stream counts as dead; reasoning models think for long."""
 
-# Tables and asynchronous invokes answer in milliseconds. What takes longer is tried again rather than waited for,
-# within a lease's time.
-_QUICK = Config(
-    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True
-)
-
-
-@cache
-def _aws() -> botocore.session.Session:
-    return botocore.session.get_session()
-
-
-@cache
-def _dynamodb(region: str) -> Any:
-    return _aws().create_client("dynamodb", region_name=region, config=_QUICK)
-
 
 def sessions(store: settings.SessionStore) -> Sessions:
     """Return the sessions table."""
-    return Sessions(_dynamodb(store.region), store.table, ttl=store.ttl, store_answers=store.store_answers)
+    return Sessions(
+        _dynamodb(store.endpoint, store.region), store.table, ttl=store.ttl, store_answers=store.store_answers
+    )
 
 
 def connections(store: settings.ConnectionStore) -> Connections:
     """Return the table of the open WebSocket connections."""
-    return Connections(_dynamodb(store.region), store.table)
+    return Connections(_dynamodb(store.endpoint, store.region), store.table)
 
 
 def bedrock(models: settings.BedrockRuntime) -> Bedrock:
     """Return the models."""
-    credentials = _credentials()
+    keys = _credentials()
 
     def connect() -> SignedConnection:
-        return SignedConnection(
-            models.endpoint, "bedrock", models.region, credentials, read_timeout=MODEL_SILENCE_SECONDS
-        )
+        return SignedConnection(models.endpoint, "bedrock", models.region, keys, read_timeout=MODEL_SILENCE_SECONDS)
 
     return Bedrock(connect, api=models.api, guardrail=models.guardrail)
 
 
 def post_to_connection(api: settings.WebSocketApi) -> PostToConnection:
     """Return the way to the clients of the WebSocket API."""
-    credentials = _credentials()
+    keys = _credentials()
 
     def connect() -> SignedConnection:
-        return SignedConnection(api.endpoint, "execute-api", api.region, credentials, read_timeout=TIMEOUT_SECONDS)
+        return SignedConnection(api.endpoint, "execute-api", api.region, keys, read_timeout=TIMEOUT_SECONDS)
 
     return PostToConnection(connect, api.endpoint, clock=monotonic, wait=sleep)
 
 
 def publish_token(api: settings.GraphQLApi) -> PublishToken:
     """Return the way to the subscribers of the AppSync API."""
-    credentials = _credentials()
+    keys = _credentials()
 
     def connect() -> SignedConnection:
-        return SignedConnection(api.endpoint, "appsync", api.region, credentials, read_timeout=TIMEOUT_SECONDS)
+        return SignedConnection(api.endpoint, "appsync", api.region, keys, read_timeout=TIMEOUT_SECONDS)
 
     return PublishToken(connect, api.endpoint, clock=monotonic, wait=sleep)
 
 
 def publish_to_topic(topic: settings.FramesTopic) -> PublishToTopic:
     """Return the way into the queue of the frames."""
-    credentials = _credentials()
+    keys = _credentials()
 
     def connect() -> SignedConnection:
-        return SignedConnection(topic.endpoint, "sns", topic.region, credentials, read_timeout=TIMEOUT_SECONDS)
+        return SignedConnection(topic.endpoint, "sns", topic.region, keys, read_timeout=TIMEOUT_SECONDS)
 
     return PublishToTopic(connect, topic.arn, clock=monotonic, wait=sleep)
 
@@ -105,7 +85,7 @@ def websocket_delivery(environment: Mapping[str, str]) -> WebSocketDelivery:
     topic = publish_to_topic(settings.FramesTopic.from_environment(environment))
     direct = settings.direct_send(environment)
     post = post_to_connection(settings.WebSocketApi.from_environment(environment)) if direct else None
-    return WebSocketDelivery(topic, post, monotonic, sleep)
+    return WebSocketDelivery(topic, post, monotonic)
 
 
 def appsync_delivery(environment: Mapping[str, str]) -> AppSyncDelivery:
@@ -113,7 +93,7 @@ def appsync_delivery(environment: Mapping[str, str]) -> AppSyncDelivery:
     topic = publish_to_topic(settings.FramesTopic.from_environment(environment))
     direct = settings.direct_send(environment)
     publish = publish_token(settings.GraphQLApi.from_environment(environment)) if direct else None
-    return AppSyncDelivery(topic, publish, monotonic, sleep)
+    return AppSyncDelivery(topic, publish, monotonic)
 
 
 def limits(environment: Mapping[str, str]) -> Limits:
@@ -129,27 +109,23 @@ def limits(environment: Mapping[str, str]) -> Limits:
 
 def prompt_queue(queue: settings.PromptQueue) -> PromptQueue:
     """Return the queue in front of the model."""
-    return PromptQueue(_messages(queue.region, queue.url))
+    return PromptQueue(_messages(queue))
 
 
 def frames_queue(queue: settings.FramesQueue) -> MessageQueue:
     """Return the queue of the frames."""
-    return _messages(queue.region, queue.url)
+    return _messages(queue)
 
 
 def recoveries(machine: settings.StateMachine) -> Recoveries:
     """Return the state machine that recovers sessions."""
-    client = _aws().create_client("stepfunctions", region_name=machine.region, config=_QUICK)
+    client = aws_clients.StepFunctions(_connect_to(machine.endpoint, "states", machine.region))
     return Recoveries(client, machine.arn)
 
 
-def _messages(region: str, url: str) -> MessageQueue:
-    return MessageQueue(_aws().create_client("sqs", region_name=region, config=_QUICK), url)
-
-
-def functions(region: str) -> Any:
-    """Return Lambda's client, to start other functions with."""
-    return _aws().create_client("lambda", region_name=region, config=_QUICK)
+def functions(function: settings.StreamFunction) -> aws_clients.Lambda:
+    """Return Lambda's client, to start that function with."""
+    return aws_clients.Lambda(_connect_to(function.endpoint, "lambda", function.region))
 
 
 def token_verifier(pool: settings.UserPool) -> TokenVerifier:
@@ -157,8 +133,35 @@ def token_verifier(pool: settings.UserPool) -> TokenVerifier:
     return TokenVerifier.of(pool, clock=time)
 
 
-def _credentials() -> Credentials:
-    credentials = _aws().get_credentials()
-    if credentials is None:
-        raise settings.SettingsError("there are no AWS credentials")
-    return credentials
+@cache
+def _dynamodb(endpoint: str, region: str) -> aws_clients.DynamoDB:
+    return aws_clients.DynamoDB(_connect_to(endpoint, "dynamodb", region))
+
+
+@cache
+def _sqs(endpoint: str, region: str) -> aws_clients.Sqs:
+    return aws_clients.Sqs(_connect_to(endpoint, "sqs", region))
+
+
+def _messages(queue: settings.PromptQueue | settings.FramesQueue) -> MessageQueue:
+    return MessageQueue(_sqs(queue.endpoint, queue.region), queue.url)
+
+
+def _connect_to(endpoint: str, service: str, region: str) -> Callable[[], SignedConnection]:
+    keys = _credentials()
+
+    def connect() -> SignedConnection:
+        return SignedConnection(
+            endpoint,
+            service,
+            region,
+            keys,
+            read_timeout=aws_clients.READ_TIMEOUT_SECONDS,
+            connect_timeout=aws_clients.CONNECT_TIMEOUT_SECONDS,
+        )
+
+    return connect
+
+
+def _credentials() -> credentials.Credentials:
+    return credentials.find(os.environ)

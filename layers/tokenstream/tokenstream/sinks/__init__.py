@@ -28,10 +28,17 @@ class Refused(DeliveryFailed):
 class Sink(Protocol):
     """One client's way out. Both calls block until the frames have left and raise `ClientGone`.
 
-    `max_frame_bytes` is the longest JSON of a frame that it takes.
+    `max_frame_bytes` is the longest JSON of a frame that it takes. `starts_early` says that `start` is to be sent by
+    itself, while the model thinks; else it leaves with whatever comes first.
     """
 
     max_frame_bytes: int
+    starts_early: bool
+
+    @property
+    def interval(self) -> float:
+        """How many seconds there are to be from one send of a stream to the next, as of now."""
+        ...
 
     def send(self, frames: Sequence[Sealed]) -> None:
         """Send frames, in this order."""

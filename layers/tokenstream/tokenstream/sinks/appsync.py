@@ -23,6 +23,8 @@ class AppSyncSink:
     """Publishes for one user. Nobody tells whether somebody listens: `ClientGone` comes as `DeliveryFailed` alone."""
 
     max_frame_bytes = MAX_FRAME_BYTES
+    starts_early = True
+    interval = 0.0
 
     def __init__(self, publish: Publish, owner: str) -> None:
         self._publish = publish

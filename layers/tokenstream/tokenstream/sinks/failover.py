@@ -33,6 +33,8 @@ class FailoverSink:
     direct sink has not delivered. `failed_over` is called with the reason when the way changes.
     """
 
+    starts_early = True
+
     def __init__(self, direct: Sink, queued: Sink, circuit: Circuit, failed_over: Callable[[str], None]) -> None:
         self.max_frame_bytes = min(direct.max_frame_bytes, queued.max_frame_bytes)
         self._direct = direct
@@ -40,6 +42,11 @@ class FailoverSink:
         self._circuit = circuit
         self._failed_over = failed_over
         self._broken = circuit.is_open
+
+    @property
+    def interval(self) -> float:
+        """The interval of the way that is taken."""
+        return self._queued.interval if self._broken else self._direct.interval
 
     def send(self, frames: Sequence[Sealed]) -> None:
         """Send frames; raises `ClientGone` where the client is, or where the queued way fails as well."""

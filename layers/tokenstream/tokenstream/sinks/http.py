@@ -130,6 +130,8 @@ class HttpSink:
     """
 
     max_frame_bytes = 64 * 1024
+    starts_early = False
+    interval = 0.0
 
     def __init__(
         self,

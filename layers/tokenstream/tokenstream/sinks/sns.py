@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from tokenstream.frames import Sealed, is_terminal
+from tokenstream.frames import Sealed
 from tokenstream.message_queue import message_text
 from tokenstream.publish_to_topic import MAX_MESSAGE_BYTES
 from tokenstream.queued_frames import encode_frames
@@ -17,8 +17,8 @@ MAX_BATCH_FRAMES = 50
 """As many as `deliver` sends within a second or two: what it doesn't get done in its time comes again as a whole."""
 
 INTERVAL_SECONDS = 0.1
-"""How far apart a stream's messages are. SNS takes them faster than `deliver` sends frames on, one by one: without it
-frames would pile up in the queue, instead of deltas in the worker, where they are joined."""
+"""How far apart a stream's messages are once `deliver` has fallen behind: it sends frames on one by one, SNS may take
+them faster. Frames would pile up in the queue then, instead of deltas in the worker, where they are joined."""
 
 
 class Publish(Protocol):
@@ -39,9 +39,11 @@ class SnsSink:
 
     A message once made keeps its bytes and its de-duplication id, `<session>-<attempt>-<first sequence>`, however often
     it is tried. `ticket` sets apart what is sent again on purpose: to a client on another connection, or as a replay.
-    `client_gone` tells what `deliver` has found out: nothing waits for a client that has left, the frames are stored.
-    `wait` lets seconds pass behind a message, so that the next one joins more; None is for what is there as a whole.
+    `client_gone` and `behind` tell what `deliver` has found out: that the client has left, for whom nothing waits, its
+    frames being stored; and that messages had to wait.
     """
+
+    starts_early = True
 
     def __init__(
         self,
@@ -51,9 +53,9 @@ class SnsSink:
         max_frame_bytes: int,
         heartbeats: bool,
         client_gone: Callable[[], bool] = lambda: False,
+        behind: Callable[[], bool] = lambda: False,
         connection_id: str | None = None,
         ticket: str = "",
-        wait: Callable[[float], None] | None = None,
     ) -> None:
         self.max_frame_bytes = max_frame_bytes
         self._session_id = session_id
@@ -61,12 +63,17 @@ class SnsSink:
         self._client_gone = client_gone
         self._connection_id = connection_id
         self._ticket = ticket
-        self._wait = wait
+        self._behind = behind
         self._last = ""
         self._beats = 0
         self._backlog: Backlog[_Message] = Backlog(
             lambda message, patient: publish(session_id, message.deduplication_id, message.text, patient=patient)
         )
+
+    @property
+    def interval(self) -> float:
+        """`INTERVAL_SECONDS` where messages had to wait, else none."""
+        return INTERVAL_SECONDS if self._behind() else 0.0
 
     def move(self, ticket: str) -> None:
         """Send to a client that waits on another connection from now on; what waits for the old one is forgotten."""
@@ -76,8 +83,6 @@ class SnsSink:
     def send(self, frames: Sequence[Sealed]) -> None:
         """Publish frames; raises `ClientGone`."""
         self._deliver(self._message(batch) for batch in _batches(frames))
-        if self._wait is not None and frames and not is_terminal(frames[-1].frame):
-            self._wait(INTERVAL_SECONDS)
 
     def heartbeat(self, session_id: str) -> None:  # noqa: ARG002 - the session is the sink's own
         """Publish a heartbeat, where the way behind the queue has any; raises as `send` does."""

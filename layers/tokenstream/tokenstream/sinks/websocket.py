@@ -24,6 +24,8 @@ class WebSocketSink:
     """
 
     max_frame_bytes = MAX_MESSAGE_BYTES
+    starts_early = True
+    interval = 0.0
 
     def __init__(self, post: Post, connection_id: str) -> None:
         self._post = post

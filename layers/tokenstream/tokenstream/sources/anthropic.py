@@ -3,11 +3,10 @@
 Source: Amazon Bedrock user guide, "Anthropic Claude Messages API"; Anthropic API reference, "Streaming messages".
 """
 
-from base64 import b64decode
-from collections.abc import Iterator
 from typing import Any
 
-from msgspec.json import decode, encode
+from msgspec import Struct
+from msgspec.json import Decoder, decode, encode
 from msgspec.structs import replace
 
 from tokenstream.errors import ModelError, Throttled
@@ -37,6 +36,13 @@ def request_body(request: StreamRequest) -> bytes:
     return encode({name: value for name, value in body.items() if value is not None})
 
 
+class _Chunk(Struct):
+    bytes: bytes  # base64 in JSON
+
+
+_chunk = Decoder(_Chunk)
+
+
 class EventReader:
     """Reads one answer; `usage` is what the model has counted up to now."""
 
@@ -44,27 +50,28 @@ class EventReader:
         self.usage = Usage()
         self._stop_reason: str | None = None
 
-    def read(self, message: Message) -> Iterator[SourceEvent]:
-        """Yield what an event means for the answer; events without a meaning for it yield nothing.
+    def read(self, message: Message) -> SourceEvent | None:
+        """Return what an event means for the answer, None where it means nothing for it.
 
-        Raises `ModelError` and `Throttled` where the event tells of a failure, `ValueError` for what is no event.
+        Raises `ModelError` and `Throttled` where the event tells of a failure, `DecodeError` for what is no event.
         """
-        match event := _event(message.payload):
+        match event := decode(_chunk.decode(message.payload).bytes):
             case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": str(text)}}:
-                yield Delta(text)
+                return Delta(text)
             case {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": str(text)}}:
-                yield ReasoningDelta(text)
+                return ReasoningDelta(text)
             case {"type": "message_start", "message": started}:
                 self._count(started)
             case {"type": "message_delta", "delta": {"stop_reason": str(reason)}}:
                 self._stop_reason = reason
                 self._count(event)
             case {"type": "message_stop"}:
-                yield self._finished(event)
+                return self._finished(event)
             case {"type": "error", "error": {"type": "overloaded_error" | "rate_limit_error"}}:
                 raise Throttled("The model is overloaded.", retryable=True)
             case {"type": "error"}:
                 raise ModelError("The model failed in the middle of its answer.", retryable=True)
+        return None
 
     def _count(self, holder: Any) -> None:
         # The start has both counts, the end in general only the output's.
@@ -81,10 +88,3 @@ class EventReader:
         if self._stop_reason is None:
             raise ModelError("The model ended its answer without saying why.", retryable=True)
         return Finished(_STOP_REASONS.get(self._stop_reason, self._stop_reason), self.usage)
-
-
-def _event(payload: bytes) -> Any:
-    match decode(payload):
-        case {"bytes": str(encoded)}:
-            return decode(b64decode(encoded))
-    raise ValueError("a chunk without bytes")

@@ -33,8 +33,8 @@ class EventReader(Protocol):
 
     usage: Usage
 
-    def read(self, message: Message) -> Iterator[SourceEvent]:
-        """Yield what an event means for the answer."""
+    def read(self, message: Message) -> SourceEvent | None:
+        """Return what an event means for the answer, None where it means nothing for it."""
         ...
 
 
@@ -99,6 +99,7 @@ class BedrockSource:
         self._reader = reader()
         self._aborted = Event()
         self._over = False
+        self._finished = False
         self._deltas = 0
 
     @property
@@ -112,16 +113,12 @@ class BedrockSource:
         give_up_at = monotonic() + TRY_WITHIN_SECONDS
         try:
             for attempt in range(1, TRIES + 1):
-                started = False
                 try:
-                    for event in self._try():
-                        started = True
-                        self._deltas += not isinstance(event, Finished)
-                        yield event
+                    yield from self._try()
                 except TokenstreamError as error:
                     wait = 2 ** (attempt - 1) * (0.25 + 0.25 * random())  # noqa: S311 - jitter
                     last = attempt == TRIES or monotonic() + wait > give_up_at
-                    if started or last or not error.retryable or self._aborted.is_set():
+                    if self._deltas or self._finished or last or not error.retryable or self._aborted.is_set():
                         raise
                     _logger.info("model call failed, trying again", extra={"error_code": error.code, "try": attempt})
                     self._aborted.wait(wait)
@@ -138,35 +135,42 @@ class BedrockSource:
 
     def _try(self) -> Iterator[SourceEvent]:
         self._reader = self._new_reader()
-        finished = False
         drained = False
         try:
             response = self._connection.request("POST", self._path, self._body, self._headers)
             if response.status != HTTPStatus.OK:
-                raise failure(response.getheader("x-amzn-ErrorType", ""), response.status)
-            decoder = EventStreamDecoder()
-            while data := self._connection.read():
-                for message in decoder.feed(data):
-                    for event in self._read(message):
-                        finished = isinstance(event, Finished)
-                        yield event
+                raise failure(response.getheader("x-amzn-ErrorType"), response.status)
+            yield from self._answer()
             drained = True
-            if not finished:
+            if not self._finished:
                 raise ModelError("The model's stream broke off.", retryable=True)
         except Aborted:
             return
         except _FAULTS as error:
             # What goes wrong behind the last event costs the kept connection, not the answer.
-            if not finished:
+            if not self._finished:
                 raise _translated(error) from error
         finally:
             if not drained:
                 self._connection.close()
 
-    def _read(self, message: Message) -> Iterator[SourceEvent]:
+    def _answer(self) -> Iterator[SourceEvent]:
+        decoder = EventStreamDecoder()
+        while data := self._connection.read():
+            for message in decoder.feed(data):
+                event = self._read(message)
+                if event is None:
+                    continue
+                if isinstance(event, Finished):
+                    self._finished = True
+                else:
+                    self._deltas += 1
+                yield event
+
+    def _read(self, message: Message) -> SourceEvent | None:
         match message.headers.get(":message-type"):
             case "event":
-                yield from self._reader.read(message)
+                return self._reader.read(message)
             case "exception":
                 raise failure(message.headers.get(":exception-type", ""))
             case _:

@@ -3,7 +3,6 @@
 Source: Amazon Bedrock API reference, `ConverseStream`; the service model of bedrock-runtime in botocore.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from msgspec.json import decode, encode
@@ -52,19 +51,23 @@ class EventReader:
         self.usage = Usage()
         self._stop_reason: str | None = None
 
-    def read(self, message: Message) -> Iterator[SourceEvent]:
-        """Yield what an event means for the answer; events without a meaning for it yield nothing."""
+    def read(self, message: Message) -> SourceEvent | None:
+        """Return what an event means for the answer, None where it means nothing for it.
+
+        Raises `ModelError` where the event tells of a failure, `DecodeError` for what is no event.
+        """
         event: dict[str, Any] = decode(message.payload)
         match message.headers.get(":event-type"), event:
             case "contentBlockDelta", {"delta": {"text": str(text)}}:
-                yield Delta(text)
+                return Delta(text)
             case "contentBlockDelta", {"delta": {"reasoningContent": {"text": str(text)}}}:
-                yield ReasoningDelta(text)
+                return ReasoningDelta(text)
             case "messageStop", {"stopReason": str(reason)}:
                 self._stop_reason = _STOP_REASONS.get(reason, reason)
             case "metadata", {"usage": {"inputTokens": int(given), "outputTokens": int(generated)}}:
                 self.usage = Usage(given, generated)
-                yield self._finished()
+                return self._finished()
+        return None
 
     def _finished(self) -> Finished:
         # The counts come after the reason and are the stream's last event.

@@ -5,7 +5,8 @@ of all before. Source: Smithy specification, "Amazon Event Stream".
 """
 
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class EventStreamError(ValueError):
 class Message(NamedTuple):
     """A message; headers of other types than string are left out."""
 
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     payload: bytes
 
 
@@ -66,7 +67,9 @@ def _message(data: bytes, header_length: int) -> Message:
     return Message(_headers(data[_PRELUDE.size : payload_start]), data[payload_start:end])
 
 
-def _headers(data: bytes) -> dict[str, str]:
+# A stream's messages have the same few heads.
+@lru_cache(64)
+def _headers(data: bytes) -> Mapping[str, str]:
     headers: dict[str, str] = {}
     position = 0
     try:
