@@ -32,6 +32,7 @@ from local.edge.url import MOUNT as URL_MOUNT
 from local.edge.url import FunctionUrl
 from local.edge.web import WebClient
 from local.edge.websocket import WebSocketFront
+from local.edge.websocket_clients import WebSocketClients
 from local.edge.websocket_routes import WebSocketRoutes
 from local.edge.websocket_stage import read_websocket_stage
 from local.endpoints import Endpoints, GraphQLEndpoints, published
@@ -92,7 +93,8 @@ async def local_stack(
             service = assembly.start_service(deployed)
             faults = _direct_faults(deployed)
             edge = await assembly.start_edge(service, faults)
-            direct_ways = await assembly.start_direct_ways(edge.appsync, faults)
+            clients = WebSocketClients()
+            direct_ways = await assembly.start_direct_ways(edge.appsync, clients, faults)
             functions = {
                 logical_id: function.with_environment(
                     {**services, **direct_ways.variables(function.code.name, function.environment)}
@@ -101,7 +103,7 @@ async def local_stack(
             }
             await assembly.deploy(service, functions)
             routes = await assembly.take_over(service, functions)
-            websocket_url = await assembly.start_websocket(routes, edge.cuts)
+            websocket_url = await assembly.start_websocket(routes, clients, edge.cuts)
             page = await assembly.start_web_client()
         with terminal.step("creating users"):
             user, *others = await asyncio.to_thread(_create_users, aws, stack.output("UserPoolId"))
@@ -225,19 +227,21 @@ class _Assembly:
         graphql = GraphQLEndpoints(address, with_tls, ca_file)
         return _HttpFronts(f"{address}{URL_MOUNT}", f"{address}{rest_api.mount}", graphql, appsync, edge.cuts)
 
-    async def start_direct_ways(self, appsync: AppSyncFront, faults: DirectFaults) -> DirectWays:
+    async def start_direct_ways(
+        self, appsync: AppSyncFront, clients: WebSocketClients, faults: DirectFaults
+    ) -> DirectWays:
         """Serve what functions send to clients by."""
         address = self.stack.output("WebSocketUrl")
         _, stage = api_and_stage(address)
-        ways = DirectWays(stage, emulated_address(self.aws.endpoint, address), appsync.post, faults)
+        ways = DirectWays(stage, emulated_address(self.aws.endpoint, address), clients, appsync.post, faults)
         self.running.push_async_callback(ways.close)
         await ways.start()
         return ways
 
-    async def start_websocket(self, routes: WebSocketRoutes, cuts: Cuts) -> str:
+    async def start_websocket(self, routes: WebSocketRoutes, clients: WebSocketClients, cuts: Cuts) -> str:
         """Put the WebSocket front before the emulator's WebSocket API; gives its address."""
         stage = await asyncio.to_thread(read_websocket_stage, self.aws, self.stack.output("WebSocketUrl"))
-        front = WebSocketFront(stage, routes, cuts, self.terminal.note)
+        front = WebSocketFront(stage, routes, cuts, self.terminal.note, clients=clients)
         self.running.push_async_callback(front.close)
         return await front.start(self.options.websocket_port or 0)
 

@@ -66,7 +66,7 @@ def load_beside(name: str) -> ModuleType:
 if __name__ == "__main__":
     import ministack.app
 
-    for part in ("ministack_appsync", "ministack_queues", "ministack_workflows"):
+    for part in ("ministack_appsync", "ministack_functions", "ministack_queues", "ministack_workflows"):
         load_beside(part).install()
     ministack.app.app = guarded(ministack.app.app)
     ministack.app.main()

@@ -5,6 +5,8 @@
 - AppSync parses an argument of type AWSJSON for the resolver, and writes such a result as JSON: MiniStack passes both
   as they are.
 - An error's `errorInfo` gets lost.
+- It parses and validates the document of each request anew, and of calls at the same time starts a Node process for
+  each, to end all but two of them when they are through.
 
 What is replaced is looked up by name, so that a MiniStack that has it elsewhere doesn't start. This file imports
 nothing of the stack: it runs where only MiniStack is installed.
@@ -14,11 +16,15 @@ import base64
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http.client import HTTPConnection
+from threading import BoundedSemaphore
 from typing import Any
 
 _API = "DynamoDB_20120810"
 _SECONDS = 25.0
+_DOCUMENTS = 64
+"""How many are kept; the functions' and the clients' own are a handful."""
 
 
 class DataSourceFailed(Exception):
@@ -134,9 +140,20 @@ def caller(port: int, region: str) -> Callable[[str, dict[str, Any]], dict[str, 
     return call
 
 
+def at_most(calls: int, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Let so many calls run at once and others wait. One must not lead to another."""
+    places = BoundedSemaphore(calls)
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        with places:
+            return call(*arguments, **named)
+
+    return called
+
+
 def install() -> None:
     """Replace what is missing; raises where MiniStack is not as this module knows it."""
-    from ministack.core import appsync_graphql, responses  # noqa: PLC0415 - there is no MiniStack where this is tested
+    from ministack.core import appsync_graphql, appsync_js, responses  # noqa: PLC0415 - there is no MiniStack where this is tested
     from ministack.services import appsync  # noqa: PLC0415
 
     port = int(os.environ["GATEWAY_PORT"])
@@ -172,3 +189,8 @@ def install() -> None:
     appsync._DATA_SOURCE_HANDLERS["AMAZON_DYNAMODB"] = dynamodb  # noqa: SLF001
     appsync_graphql.build_api_schema = build_api_schema
     appsync_graphql._as_appsync_errors = as_appsync_errors  # noqa: SLF001
+    appsync_graphql.parse = lru_cache(_DOCUMENTS)(appsync_graphql.parse)
+    appsync_graphql.validate = lru_cache(_DOCUMENTS)(appsync_graphql.validate)
+    # A resolver's code calls nothing: what it asks for is done between its two parts.
+    pool = appsync_js._pool  # noqa: SLF001
+    pool.call = at_most(os.cpu_count() or 1, pool.call)

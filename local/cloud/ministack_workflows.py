@@ -1,8 +1,8 @@
 """What MiniStack's Step Functions lack, put into its process by `guarded_ministack`.
 
-A function that fails in a state machine's task is `Runtime.HandlerError` there, whatever it raised: with a forwarder
-in its place (`local.functions.forwarder`) the function's own error is JSON inside the message. On AWS the error is what
-the function raised, and the cause its whole error object, so that `Retry` and `Catch` can go by the name.
+A function that fails in a state machine's task is `Runtime.HandlerError` there, whatever it raised: where it runs in
+the stack (`local.cloud.ministack_functions`) its own error is JSON inside the message. On AWS the error is what the
+function raised, and the cause its whole error object, so that `Retry` and `Catch` can go by the name.
 Source: Step Functions developer guide, "Handling errors in Step Functions workflows".
 
 What is replaced is looked up by name, so that a MiniStack that has it elsewhere doesn't start. This file imports

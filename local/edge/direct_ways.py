@@ -16,6 +16,8 @@ from yarl import URL
 
 from local.edge.appsync import MOUNT as GRAPHQL
 from local.edge.direct_faults import DirectFaults, Fault
+from local.edge.websocket_clients import Client, Posted, WebSocketClients
+from local.edge.websocket_session import MESSAGE_BYTES
 from local.loopback import HOST, loopback_only
 
 _STAGE_VARIABLE = "WEBSOCKET_ENDPOINT"
@@ -48,12 +50,16 @@ class DirectWays:
     """The server; it can be started once.
 
     `stage` is the WebSocket API's stage, `connections` where the emulator serves it; `publish` answers a request to the
-    GraphQL API.
+    GraphQL API. A message to one of `clients` is sent at once, by way of the emulator it would take three connections
+    more; what else is asked of `@connections` the emulator answers.
     """
 
-    def __init__(self, stage: str, connections: str, publish: _Handler, faults: DirectFaults) -> None:
+    def __init__(
+        self, stage: str, connections: str, clients: WebSocketClients, publish: _Handler, faults: DirectFaults
+    ) -> None:
         self._stage = stage
         self._connections = connections
+        self._clients = clients
         self._publish = publish
         self._faults = faults
         self._http: ClientSession | None = None
@@ -96,6 +102,10 @@ class DirectWays:
         async def handle(request: web.Request) -> web.StreamResponse:
             if fault := self._faults.meet("websocket", function):
                 return await _failed(fault, _failed_connection)
+            client = self._clients.find(request.match_info["id"])
+            # A page's request is the emulator's to refuse.
+            if client and request.method == "POST" and "Origin" not in request.headers:
+                return await _post(client, await request.read())
             return await self._pass_on(request, request.raw_path.removeprefix(f"/{function}/{self._stage}"))
 
         return handle
@@ -125,6 +135,18 @@ class DirectWays:
             return web.Response(status=HTTPStatus.BAD_GATEWAY, text=f"MiniStack: {error!r}")
 
 
+async def _post(client: Client, message: bytes) -> web.Response:
+    if len(message) > MESSAGE_BYTES:
+        return _failed_connection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    match await client.post(message):
+        case Posted.SENT:
+            return web.Response(content_type="application/json")
+        case Posted.GONE:
+            return _failed_connection(HTTPStatus.GONE)
+        case Posted.FULL:
+            return _failed_connection(HTTPStatus.TOO_MANY_REQUESTS)
+
+
 async def _failed(fault: Fault, answer: Callable[[HTTPStatus], web.Response]) -> web.Response:
     match fault:
         case Fault.TIMEOUT:
@@ -142,6 +164,8 @@ async def _failed(fault: Fault, answer: Callable[[HTTPStatus], web.Response]) ->
 _CONNECTION_FAILURES = {
     HTTPStatus.TOO_MANY_REQUESTS: ("LimitExceededException", "Too Many Requests"),
     HTTPStatus.FORBIDDEN: ("ForbiddenException", "Forbidden"),
+    HTTPStatus.GONE: ("GoneException", "Gone"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("PayloadTooLargeException", "Request Entity Too Large"),
     HTTPStatus.INTERNAL_SERVER_ERROR: ("InternalServerErrorException", "Internal server error"),
 }
 """Types are those of the service model of `apigatewaymanagementapi`, and API Gateway's own for a 500."""

@@ -22,9 +22,11 @@ from websockets.http11 import Request, Response
 from local.cloud.guarded_ministack import is_loopback
 from local.edge.cuts import Cuts
 from local.edge.throttle import TokenBucket
+from local.edge.websocket_clients import WebSocketClients
 from local.edge.websocket_refusals import RefusedError, refused, refused_by_emulator
 from local.edge.websocket_routes import HANDSHAKE_HEADER, Handshake, WebSocketRoutes
 from local.edge.websocket_session import (
+    BUFFER_BYTES,
     CLOSE_SECONDS,
     FRAME_BYTES,
     MESSAGE_BYTES,
@@ -61,7 +63,10 @@ class _Opened:
 
 
 class WebSocketFront:
-    """The server; it can be started once. `log` takes a line when a connection is refused, is opened, and closes."""
+    """The server; it can be started once. `log` takes a line when a connection is refused, is opened, and closes.
+
+    `clients` are told of who is connected.
+    """
 
     def __init__(
         self,
@@ -69,13 +74,16 @@ class WebSocketFront:
         routes: WebSocketRoutes,
         cuts: Cuts,
         log: Callable[[str], None],
+        *,
         limits: ConnectionLimits | None = None,
+        clients: WebSocketClients | None = None,
     ) -> None:
         self._stage = stage
         self._routes = routes
         self._cuts = cuts
         self._log = log
         self._limits = limits or ConnectionLimits()
+        self._connected = clients or WebSocketClients()
         self._throttle = TokenBucket(stage.throttle) if stage.throttle else None
         self._server: Server | None = None
         self._clients: set[ServerConnection] = set()
@@ -96,6 +104,8 @@ class WebSocketFront:
             ping_interval=None,
             close_timeout=CLOSE_SECONDS,
             max_size=(MESSAGE_BYTES, FRAME_BYTES),
+            # So that what is posted within the one limit doesn't wait for the other.
+            write_limit=BUFFER_BYTES + MESSAGE_BYTES,
             create_connection=self._make_client,  # type: ignore[arg-type]  # it may be a function as well
         )
         return f"ws://{HOST}:{self._server.sockets[0].getsockname()[1]}/{self._stage.name}"
@@ -214,7 +224,8 @@ class WebSocketFront:
                 on_sent=lambda: self._cuts.message_sent(socket),
                 on_end=on_end,
             )
-            await session.run()
+            with self._connected.connected(connection_id, session):
+                await session.run()
 
     def _throttled(self) -> bool:
         return self._throttle is not None and not self._throttle.take(asyncio.get_running_loop().time())

@@ -16,9 +16,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
+from local.edge.websocket_clients import Posted
+
 MESSAGE_BYTES = 128 * 1024
 FRAME_BYTES = 32 * 1024
 """Beyond either the connection is closed with 1009, a message too big."""
+BUFFER_BYTES = 1024 * 1024
+"""What may wait for a client who doesn't read; API Gateway has such a limit as well, and doesn't say which."""
 CLOSE_SECONDS = 1.0
 """How long the other end has to answer a close frame."""
 
@@ -33,6 +37,8 @@ class ConnectionLimits:
 
 class WebSocketSession:
     """Passes messages between a client and the emulator. Each message waits for the one before it to be taken.
+
+    What functions post comes past the emulator: there is a message for each frame of every stream.
 
     `refusal` gives what the client gets in place of a message's way to its route, None where the message may pass;
     `on_sent` is called behind every message that was sent to the client, `on_end` with the code that the connection
@@ -76,6 +82,17 @@ class WebSocketSession:
             self._on_end(code)
             await _close(self._emulator, code)
 
+    async def post(self, message: bytes) -> Posted:
+        """Send the client what a function posts, as text whatever its bytes are."""
+        if self._client.transport.get_write_buffer_size() > BUFFER_BYTES:
+            return Posted.FULL
+        self._rearm()
+        try:
+            await self._deliver(message.decode(errors="replace"))
+        except ConnectionClosed:
+            return Posted.GONE
+        return Posted.SENT
+
     async def _receive(self) -> None:
         """Pass on what the client sends, to the last message that came before it closed."""
         with suppress(ConnectionClosed):
@@ -100,9 +117,12 @@ class WebSocketSession:
                 message = await self._emulator.recv()
                 self._rearm()
                 with suppress(ConnectionClosed):
-                    await self._client.send(message)
-                    self.sent += 1
-                    self._on_sent()
+                    await self._deliver(message)
+
+    async def _deliver(self, message: str | bytes) -> None:
+        await self._client.send(message)
+        self.sent += 1
+        self._on_sent()
 
     def _rearm(self) -> None:
         if self._timer and not self._timer.expired():

@@ -1,4 +1,4 @@
-"""Where the emulator's forwarders (`local.functions.forwarder`) have functions invoked: on loopback, with a secret.
+"""Where the emulator (`local.cloud.ministack_functions`) has functions invoked: on loopback, with a secret.
 
 A function trusts its event: the authorizer's context in it says who the user is. So no web page that a browser has open
 may invoke one, whatever it knows of the stack's ports: only who holds the secret of this run.

@@ -27,12 +27,15 @@ Log = Callable[[str], None]
 class Worker:
     """Runs the tasks it is given, one at a time, until it is killed or ends by itself.
 
-    ``on_idle`` is called whenever it waits for a task, ``on_ended`` once, when the process and its children are gone.
+    ``on_idle`` is called whenever it waits for a task, ``on_ended`` once, when the process and its children are gone,
+    with the error for whoever waits for it.
     """
 
     def __init__(self, config: FunctionConfig, log: Log, *, init_timeout: float) -> None:
         self.on_idle: Callable[[Worker], None] = lambda _: None
-        self.on_ended: Callable[[Worker], None] = lambda _: None
+        self.on_ended: Callable[[Worker, InvocationError], None] = lambda *_: None
+        self.fresh = True
+        """It has had no task yet."""
         self.responded = False
         """The response is out, and the worker not back for the next task yet."""
         self._config = config
@@ -42,6 +45,7 @@ class Worker:
         self._killed = False
         self._task: Task | None = None
         self._cause: InvocationError | None = None
+        self._error: InvocationError | None = None
         self._initialized = False
         self._alarm: asyncio.TimerHandle | None = None
         self._api = RuntimeApi(WorkerEvents(self._waiting, self._delivered, self._responded, self._init_failed))
@@ -62,7 +66,11 @@ class Worker:
             self.kill()
 
     def run(self, task: Task) -> None:
-        """Give a task to a worker that is idle or starting."""
+        """Give a task to a worker that is idle."""
+        self.fresh = False
+        if self._error is not None:
+            task.channel.fail(self._error)
+            return
         self._task = task
         self._api.deliver(task)
 
@@ -83,9 +91,11 @@ class Worker:
         await self._api.close(_LAST_WORDS)
         await asyncio.wait({log}, timeout=_LAST_WORDS)
         log.cancel()
+        # Who was given the worker a moment ago may run a task on it only now.
+        self._error = self._cause or self._death(status)
         if self._task is not None:
-            self._task.channel.fail(self._cause or self._death(status))
-        self.on_ended(self)
+            self._task.channel.fail(self._error)
+        self.on_ended(self, self._error)
 
     def _death(self, status: int) -> InvocationError:
         ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
@@ -109,10 +119,9 @@ class Worker:
 
     def _waiting(self) -> None:
         self._stop_alarm()
-        first, self._initialized, self.responded = not self._initialized, True, False
-        if not first:
-            self._task = None
-            self.on_idle(self)
+        self._initialized, self.responded = True, False
+        self._task = None
+        self.on_idle(self)
 
     def _delivered(self, task: Task) -> None:
         message = f"{task.request_id} Task timed out after {task.timeout:.2f} seconds"

@@ -17,6 +17,8 @@ from local.edge.direct_ways import DirectWays
 from local.edge.rest import RestApi
 from local.edge.server import Edge
 from local.edge.url import FunctionUrl
+from local.edge.websocket_clients import Posted, WebSocketClients
+from local.edge.websocket_session import MESSAGE_BYTES
 from tests.fakes.connections_api import STAGE, ConnectionsApi, connections_api
 from tests.fakes.frames import Attempt
 from tests.local.appsync_fakes import KEYS, REGION, SESSION, USER, Script, published, running_appsync
@@ -35,19 +37,27 @@ MESSAGE = '{"type": "token", "token": "🌊"}'.encode()
 class Ways:
     """Running direct ways, called by the layer's own clients, and the edge at which they are broken."""
 
-    def __init__(self, ways: DirectWays, edge: str, connections: ConnectionsApi, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        ways: DirectWays,
+        edge: str,
+        clients: WebSocketClients,
+        connections: ConnectionsApi,
+        http: httpx.AsyncClient,
+    ) -> None:
         self.ways = ways
+        self.clients = clients
         self.connections = connections
         self.http = http
         self.control = f"{edge}/_control/faults"
 
-    async def post(self, function: str = "ws_stream", *, silence: float = 60) -> None:
+    async def post(self, function: str = "ws_stream", *, message: bytes = MESSAGE, silence: float = 60) -> None:
         """Send a message to a connection, once; `silence` is how long it waits for the answer."""
         endpoint = self.ways.variables(function, ENVIRONMENT)["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"]
         connect = _connected(endpoint, "execute-api", silence)
         post = PostToConnection(connect, endpoint, clock=monotonic, wait=sleep)
         try:
-            await asyncio.to_thread(partial(post, CONNECTION, MESSAGE, patient=False))
+            await asyncio.to_thread(partial(post, CONNECTION, message, patient=False))
         finally:
             post.close()
 
@@ -89,15 +99,29 @@ async def running_ways(
         url, rest = FunctionUrl(service, "fn", URL_CONFIG, edge.cuts), RestApi(service, rest_stage(), edge.cuts)
         address = await edge.start(url, rest)
         with connections_api() as connections:
-            ways = DirectWays(STAGE.strip("/"), connections.url, publish, faults)
+            clients = WebSocketClients()
+            ways = DirectWays(STAGE.strip("/"), connections.url, clients, publish, faults)
             await ways.start()
             try:
                 async with httpx.AsyncClient(timeout=60) as http:
-                    yield Ways(ways, address, connections, http)
+                    yield Ways(ways, address, clients, connections, http)
             finally:
                 await ways.close()
     finally:
         await edge.close()
+
+
+class FakeClient:
+    """A client of the edge's own WebSocket front."""
+
+    def __init__(self, outcome: Posted = Posted.SENT) -> None:
+        self.received: list[bytes] = []
+        self._outcome = outcome
+
+    async def post(self, message: bytes) -> Posted:
+        if self._outcome is Posted.SENT:
+            self.received.append(message)
+        return self._outcome
 
 
 def _answer(document: dict[str, Any]) -> tuple[int, Any]:
@@ -125,18 +149,42 @@ async def test_a_message_reaches_its_own_connection_byte_for_byte() -> None:
         assert received.headers["authorization"].startswith("AWS4-HMAC-SHA256 ")
 
 
+async def test_a_message_to_a_client_of_the_edge_goes_no_other_way() -> None:
+    async with running_ways() as ways:
+        client = FakeClient()
+        with ways.clients.connected(CONNECTION, client):
+            await ways.post()
+        assert (client.received, ways.connections.connections()) == ([MESSAGE], [])
+        await ways.post()
+        assert (client.received, ways.connections.raw(CONNECTION)) == ([MESSAGE], [MESSAGE])
+
+
 async def test_a_function_is_told_that_its_client_is_gone() -> None:
     async with running_ways() as ways:
         ways.connections.close(CONNECTION)
         with pytest.raises(ClientGone):
             await ways.post()
+        with ways.clients.connected(CONNECTION, FakeClient(Posted.GONE)), pytest.raises(ClientGone):
+            await ways.post()
+
+
+async def test_a_function_is_told_that_its_client_does_not_read_and_of_a_message_too_large() -> None:
+    async with running_ways() as ways:
+        with ways.clients.connected(CONNECTION, FakeClient(Posted.FULL)):
+            with pytest.raises(DeliveryFailed, match="status 429"):
+                await ways.post()
+            with pytest.raises(Refused, match="status 413"):
+                await ways.post(message=bytes(MESSAGE_BYTES + 1))
 
 
 async def test_a_page_of_another_host_stays_recognizable_behind_the_edge() -> None:
+    client = FakeClient()
     async with running_ways() as ways:
         address = ways.ways.variables("deliver", ENVIRONMENT)["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"]
-        await ways.http.post(f"{address}/@connections/x", content=b"hi", headers={"Origin": "https://evil.example"})
+        with ways.clients.connected("x", client):
+            await ways.http.post(f"{address}/@connections/x", content=b"hi", headers={"Origin": "https://evil.example"})
         assert ways.connections.endpoint.requests[0].headers["origin"] == "https://evil.example"
+        assert client.received == []
 
 
 async def test_what_a_function_publishes_under_its_own_address_reaches_the_subscriber(tmp_path: Path) -> None:

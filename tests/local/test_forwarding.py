@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +17,8 @@ import httpx
 import pytest
 
 from local.cloud.clients import AwsClients
-from local.cloud.forwarding import forward
-from local.functions import forwarder
+from local.cloud.forwarding import forward, package
+from local.cloud.ministack_functions import HANDLER, Forwarder, with_forwarders
 from local.functions.config import FunctionConfig
 from local.functions.failure_record import with_failure_records
 from local.functions.invocation import FunctionFailed
@@ -300,44 +299,42 @@ async def test_an_invocation_without_a_proper_request_id_is_refused() -> None:
 # -- the forwarder
 
 
-async def _forwarded(monkeypatch: pytest.MonkeyPatch, folder: Path, target: InvokeTarget, event: Any) -> Any:
-    file = folder / "forward.json"
-    file.write_text(json.dumps({"host": target.host, "port": target.port, "secret": target.secret}))
-    monkeypatch.setattr(forwarder, "_TARGET", file)
-    context = SimpleNamespace(function_name="f", aws_request_id=str(uuid4()))
-    return await asyncio.to_thread(forwarder.handler, event, context)
+def _forwarder(target: InvokeTarget, name: str = "f") -> Forwarder:
+    worker_class = with_forwarders(lambda _: object)({"Handler": HANDLER})
+    forwarder: Forwarder = worker_class(name, {"Handler": HANDLER, "Timeout": 60}, package(target))
+    return forwarder
 
 
-async def test_the_forwarder_says_a_line_so_that_the_emulator_need_not_wait_for_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def invoke(_function: str, event: bytes, _request_id: str) -> bytes:
-        return event
+async def test_an_invocation_keeps_its_event_its_id_and_its_result() -> None:
+    async def invoke(function: str, event: bytes, request_id: str) -> bytes:
+        return json.dumps([function, json.loads(event), request_id]).encode()
 
     async with invoke_api(invoke) as target:
-        assert await _forwarded(monkeypatch, tmp_path, target, {"a": ["ü"]}) == {"a": ["ü"]}
-    output = capsys.readouterr()
-    assert (output.out, len(output.err.splitlines())) == ("", 1)
+        request_id = str(uuid4())
+        answer = await asyncio.to_thread(_forwarder(target).invoke, {"a": ["ü"]}, request_id, depth=1)
+    assert answer == {"status": "ok", "result": ["f", {"a": ["ü"]}, request_id]}
 
 
-async def test_a_failure_carries_its_type_its_message_and_whose_it_was(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_failure_carries_its_type_its_message_and_whose_it_was() -> None:
     async def invoke(_function: str, _event: bytes, request_id: str) -> bytes:
         raise FunctionFailed("ValueError", f"in {request_id}")
 
     async with invoke_api(invoke) as target:
-        with pytest.raises(forwarder.FunctionError) as failed:
-            await _forwarded(monkeypatch, tmp_path, target, {})
-    failure = json.loads(str(failed.value))
+        answer = await asyncio.to_thread(_forwarder(target).invoke, {}, str(uuid4()))
+    assert answer["status"] == "error"
+    failure = json.loads(answer["error"])
     assert failure["errorType"] == "ValueError"
     assert failure["errorMessage"] == f"in {failure['requestId']}"
 
 
-async def test_a_refused_forwarder_fails_instead_of_returning_the_refusal(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_without_the_stack_an_invocation_fails_instead_of_returning_something_else() -> None:
     async with invoke_api(_never) as target:
-        wrong = InvokeTarget(target.host, target.port, "stale")
-        with pytest.raises(RuntimeError, match="403"):
-            await _forwarded(monkeypatch, tmp_path, wrong, {})
+        refused = _forwarder(InvokeTarget(target.host, target.port, "stale"))
+        answer = await asyncio.to_thread(refused.invoke, {}, str(uuid4()))
+        assert (answer["status"], "403" in answer["error"]) == ("error", True)
+    answer = await asyncio.to_thread(_forwarder(target).invoke, {}, str(uuid4()))
+    assert (answer["status"], "ConnectionRefusedError" in answer["error"]) == ("error", True)
+
+
+def test_a_function_that_is_not_the_stacks_keeps_the_emulators_worker() -> None:
+    assert with_forwarders(lambda _: str)({"Handler": "app.handler"}) is str

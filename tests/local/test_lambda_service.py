@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from local.functions import deployment
 from local.functions.lambda_service import (
     FunctionConfig,
     FunctionFailed,
@@ -326,6 +328,49 @@ async def test_a_busy_worker_is_not_shared(function: Any, tmp_path: Path) -> Non
     assert await anext(busy) == b"generated"
 
 
+async def test_a_burst_of_short_invocations_has_no_process_started_for_each(
+    service: LambdaService, config: FunctionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "_STARTS", 2)  # whatever the machine has
+    count = f"open({str(tmp_path / 'starts')!r}, 'a').write('x')\n"
+    source = "def handler(event, context): return event"
+    service.deploy(replace(config, code=code(tmp_path / "code", count + source)))
+    results = await asyncio.gather(*(service.call("streaming", b"%d" % i, str(uuid4())) for i in range(24)))
+    assert results == [b"%d" % i for i in range(24)]
+    assert len((tmp_path / "starts").read_text()) <= 12
+
+
+async def test_a_burst_at_a_function_that_does_not_start_fails_as_often(
+    service: LambdaService, config: FunctionConfig, tmp_path: Path
+) -> None:
+    count = f"open({str(tmp_path / 'starts')!r}, 'a').write('x')\n"
+    service.deploy(replace(config, code=code(tmp_path / "code", count + "raise RuntimeError('no settings')")))
+    failures = await asyncio.gather(*(service.invoke("streaming", b"{}") for _ in range(5)), return_exceptions=True)
+    assert [type(failure) for failure in failures] == [FunctionFailed] * 5
+    assert (tmp_path / "starts").read_text() == "x" * 5
+
+
+async def test_an_invocation_that_waits_for_a_worker_runs_what_is_deployed_meanwhile(
+    service: LambdaService, function: Any, config: FunctionConfig
+) -> None:
+    async def version() -> str:
+        found: str = json.loads(await read(await function("environment")))["environment"]["VERSION"]
+        return found
+
+    waiting = [asyncio.create_task(version()) for _ in range(6)]
+    await until(lambda: service._deployments["streaming"].in_use == 6)
+    service.deploy(replace(config, environment={**WRAPPER, "VERSION": "2"}))
+    assert await asyncio.gather(*waiting) == ["2"] * 6
+
+
+async def test_who_waits_for_a_worker_when_the_stack_ends_is_told(function: Any, service: LambdaService) -> None:
+    waiting = [asyncio.create_task(function("plain")) for _ in range(4)]
+    await until(lambda: service._deployments["streaming"].in_use == 4)
+    await service.close()
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(outcome, WorkerDied)
+
+
 @needs_proc
 async def test_a_stream_outlives_a_deployment_on_its_old_configuration(
     service: LambdaService, function: Any, config: FunctionConfig, tmp_path: Path
@@ -419,6 +464,16 @@ async def test_more_invocations_than_the_function_may_have_are_refused(
     gate.touch()
     assert [chunk async for chunk in running] == [b"generated"]
     assert not (await service.invoke("streaming", event)).cold
+
+
+async def test_who_waits_for_a_worker_counts_among_the_invocations(
+    service: LambdaService, config: FunctionConfig
+) -> None:
+    service.deploy(replace(config, max_concurrency=2))
+    outcomes = await asyncio.gather(
+        *(service.invoke("streaming", b'{"do": "plain"}') for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, TooManyRequests) for outcome in outcomes) == 3
 
 
 async def test_a_function_that_is_not_deployed_is_unknown(service: LambdaService) -> None:

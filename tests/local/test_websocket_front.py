@@ -12,9 +12,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from local.edge.throttle import Throttle
+from local.edge.websocket_clients import Posted
 from local.edge.websocket_session import FRAME_BYTES, MESSAGE_BYTES, ConnectionLimits
 from local.functions.invocation import FunctionFailed, InvocationError
-from tests.local.websocket_fakes import CONNECTION_ID, Refusal, hear_to_the_end, running_front, until
+from tests.local.websocket_fakes import CONNECTION_ID, Refusal, Setup, hear_to_the_end, running_front, until
 
 # -- the handshake
 
@@ -231,6 +232,52 @@ async def test_a_flood_that_nobody_takes_is_held_up_where_it_comes_from(directio
             flooding.cancel()
             client.transport.abort()
             emulator.transport.abort()
+
+
+# -- what functions post
+
+
+async def _post(setup: Setup, message: bytes) -> Posted:
+    client = setup.clients.find(CONNECTION_ID)
+    assert client
+    return await client.post(message)
+
+
+async def test_what_functions_post_arrives_in_its_order_beside_what_the_emulator_sends() -> None:
+    async with running_front() as setup, setup.connected() as (client, emulator):
+        await client.send("hello")
+        await emulator.recv()
+        posts = [f"post {number} ✓" for number in range(50)]
+        for number, post in enumerate(posts):
+            await emulator.send(f"message {number}")
+            assert await _post(setup, post.encode()) is Posted.SENT
+        received = [await client.recv() for _ in range(100)]
+        assert [text for text in received if text in posts] == posts
+        assert [text for text in received if text not in posts] == [f"message {number}" for number in range(50)]
+        # As API Gateway does.
+        await _post(setup, b"caf\xe9")
+        assert await client.recv() == "caf�"
+
+
+async def test_a_connection_is_cut_behind_so_many_posts_and_its_client_is_gone_then() -> None:
+    async with running_front() as setup, setup.connected() as (client, _):
+        await setup.cut(afterMessages=2)
+        for number in range(4):
+            await _post(setup, b"post %d" % number)
+        assert await hear_to_the_end(client) == (["post 0", "post 1"], 1006)
+        await until(lambda: not setup.clients.find(CONNECTION_ID))
+
+
+async def test_a_client_that_does_not_read_is_posted_no_more_than_its_buffer_holds() -> None:
+    async with running_front() as setup, setup.connected(max_queue=1) as (client, _):
+        count, post = 0, b"x" * FRAME_BYTES
+        while await _post(setup, post) is Posted.SENT:
+            count += 1
+            # Sockets' buffers take some megabytes.
+            assert count * FRAME_BYTES < 64 * 1024 * 1024
+        assert [len(await client.recv()) for _ in range(count)] == [FRAME_BYTES] * count
+        assert await _post(setup, b"once more") is Posted.SENT
+        assert await client.recv() == "once more"
 
 
 # -- the end

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 from local.edge.cuts import Cuts
 from local.edge.throttle import Throttle
 from local.edge.websocket import WebSocketFront
+from local.edge.websocket_clients import WebSocketClients
 from local.edge.websocket_routes import WebSocketRoutes
 from local.edge.websocket_session import ConnectionLimits
 from local.edge.websocket_stage import WebSocketStage
@@ -81,8 +82,11 @@ class ScriptedEmulator:
 class Setup:
     """A running front, and both ends of what is connected to it."""
 
-    def __init__(self, front: WebSocketFront, url: str, emulator: ScriptedEmulator, cuts: Cuts) -> None:
+    def __init__(
+        self, front: WebSocketFront, url: str, emulator: ScriptedEmulator, cuts: Cuts, clients: WebSocketClients
+    ) -> None:
         self.front = front
+        self.clients = clients
         self.url = url
         self.emulator = emulator
         self.cuts = cuts
@@ -143,9 +147,10 @@ async def running_front(
         stage = WebSocketStage("dev", f"ws://127.0.0.1:{port}/_aws/execute-api/api123/dev", throttle)
         cuts = Cuts()
         log: list[str] = []
-        front = WebSocketFront(stage, emulator.routes, cuts, log.append, limits)
+        clients = WebSocketClients()
+        front = WebSocketFront(stage, emulator.routes, cuts, log.append, limits=limits, clients=clients)
         try:
-            setup = Setup(front, await front.start(), emulator, cuts)
+            setup = Setup(front, await front.start(), emulator, cuts, clients)
             setup.log = log
             yield setup
         finally:
