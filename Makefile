@@ -1,6 +1,6 @@
 # `make` alone lists the commands. Everything is installed below this folder: .venv (the project), .tools (uv, SAM, MiniStack).
 .DEFAULT_GOAL := help
-.PHONY: help install run web test check format schema build invoke endpoints web-deploy lock clean
+.PHONY: help install run web test bench bench-quick check format schema build invoke endpoints web-deploy lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -29,13 +29,19 @@ test: install tests/local/amplify/node_modules/installed web .tools/chromium ## 
 	@echo "== tests"
 	@$(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+bench: install ## measure everything, about 20 minutes. ARGS="--only delivery --rounds 1 …" (ARGS=--help); ARGS="--compare OLD NEW" compares two results
+	@PYTHONPATH=layers/tokenstream $(bin)/python -m benchmarks $(ARGS)
+
+bench-quick: install ## measure what tells most, in two minutes
+	@PYTHONPATH=layers/tokenstream $(bin)/python -m benchmarks --quick $(ARGS)
+
 check: install graphql/node_modules/installed clients/web/node_modules/installed ## format, lint, types, templates, resolvers, schema
 	@echo "== ruff: format"
 	@$(bin)/ruff format --check --quiet .
 	@echo "== ruff: lint"
 	@$(bin)/ruff check --quiet .
-	@echo "== mypy: layer, client, local stack, tests"
-	@$(bin)/mypy --no-error-summary layers/tokenstream/tokenstream clients/python/tokenstream_client local tests
+	@echo "== mypy: layer, client, local stack, benchmarks, tests"
+	@$(bin)/mypy --no-error-summary layers/tokenstream/tokenstream clients/python/tokenstream_client local benchmarks tests
 	@for function in functions/*/; do \
 	  echo "== mypy: $$function"; \
 	  MYPYPATH="$$function" $(bin)/mypy --no-error-summary "$$function" || exit 1; \

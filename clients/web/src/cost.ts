@@ -29,10 +29,11 @@ export interface Cost {
 
 const MILLION = 1_000_000;
 const KB = 1024;
+const GB = KB ** 3;
 
 /**
- * US dollars apiece: AWS's list prices in us-east-1, noted in November 2026. The price of SNS FIFO is not confirmed; nor is
- * what Lambda takes for streaming beyond 6 MB, which no answer reaches.
+ * US dollars apiece: AWS's list prices in us-east-1, noted in November 2026. The prices of SNS FIFO are not confirmed; nor
+ * is what Lambda takes for streaming beyond 6 MB, which no answer reaches. `tokenstream cost` has the same.
  */
 const PRICES = {
   lambdaRequest: 0.2 / MILLION,
@@ -45,13 +46,16 @@ const PRICES = {
   appSyncMinute: 0.08 / MILLION,
   sqsRequest: 0.4 / MILLION,
   sqsFifoRequest: 0.5 / MILLION,
-  snsFifoPublish: 0.5 / MILLION,
+  snsFifoPublish: 0.3 / MILLION,
+  snsFifoPublishGb: 0.017,
+  snsFifoDelivery: 0.01 / MILLION,
+  snsFifoDeliveryGb: 0.001,
   dynamoWrite: 0.625 / MILLION,
   dynamoRead: 0.125 / MILLION,
 } as const;
 
 /** Units that messages are metered in. */
-const UNITS = { rest: 10 * KB * KB, webSocket: 32 * KB, appSync: 5 * KB, queue: 64 * KB } as const;
+const UNITS = { rest: 10 * KB * KB, webSocket: 32 * KB, appSync: 5 * KB, queue: 64 * KB, dynamoWrite: KB } as const;
 
 /** The streaming functions' memory, in template.yaml; a route's or an authorizer's short run isn't worth a term. */
 const MEMORY_GB = 1;
@@ -59,12 +63,15 @@ const MEMORY_GB = 1;
 /** Seconds that `deliver` takes for a batch. */
 const DELIVERY_SECONDS = 0.05;
 
-/** The worker looks at its session's record twice a second, and stores frames about once a second. */
+/** The worker looks at its session's record twice a second, and stores frames each time: at least so many writes. */
 const READS_A_SECOND = 2;
-const WRITES_A_SECOND = 1;
+const WRITES_A_SECOND = 2;
 
-/** The record, its request, and its end. */
-const WRITES_A_SESSION = 3;
+/**
+ * The record and its request in one transaction, which counts twice; the record's end; and its place in the index of open
+ * sessions, at the beginning and at the end.
+ */
+const WRITES_A_SESSION = 2 * 2 + 1 + 2;
 
 /** Return what an answer has cost so far. */
 export function costOf(traffic: Traffic): Cost {
@@ -105,8 +112,13 @@ function queueParts({ way, messages, bytes }: Traffic): CostPart[] {
   if (way.delivery === "direct") return [];
   const units = metered(messages, bytes, UNITS.queue);
   return [
-    part("SNS", PRICES.snsFifoPublish * units),
-    part("SQS FIFO", PRICES.sqsFifoRequest * units * 2),
+    part(
+      "SNS",
+      (PRICES.snsFifoPublish + PRICES.snsFifoDelivery) * messages +
+        ((PRICES.snsFifoPublishGb + PRICES.snsFifoDeliveryGb) * bytes) / GB,
+    ),
+    // Put in by the topic, received, deleted.
+    part("SQS FIFO", PRICES.sqsFifoRequest * (units * 2 + messages)),
     part(
       "Lambda for delivery",
       messages * (PRICES.lambdaRequest + PRICES.lambdaGbSecond * MEMORY_GB * DELIVERY_SECONDS),
@@ -119,9 +131,9 @@ function lambda(requests: number, { durationMs }: Traffic): CostPart {
   return part("Lambda", PRICES.lambdaRequest * requests + PRICES.lambdaGbSecond * MEMORY_GB * seconds);
 }
 
-function dynamo({ durationMs }: Traffic): CostPart {
+function dynamo({ durationMs, bytes }: Traffic): CostPart {
   const seconds = durationMs / 1000;
-  const writes = WRITES_A_SESSION + WRITES_A_SECOND * seconds;
+  const writes = WRITES_A_SESSION + Math.max(WRITES_A_SECOND * seconds, bytes / UNITS.dynamoWrite);
   return part("DynamoDB", PRICES.dynamoWrite * writes + PRICES.dynamoRead * READS_A_SECOND * seconds);
 }
 

@@ -1,6 +1,6 @@
 """The `tokenstream` command.
 
-Exit codes: 0 the answer is complete or the token printed, 1 it failed or was rejected, 2 wrong usage,
+Exit codes: 0 the answer is complete, or what was asked for is printed, 1 it failed or was rejected, 2 wrong usage,
 130 interrupted, 141 the reader of the output went away (`| head`).
 """
 
@@ -12,8 +12,16 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from tokenstream_client.command.advice import explain
-from tokenstream_client.command.arguments import ChatOptions, RaceOptions, TokenOptions, parse_arguments
+from tokenstream_client.command.arguments import (
+    ChatOptions,
+    CostOptions,
+    Options,
+    RaceOptions,
+    TokenOptions,
+    parse_arguments,
+)
 from tokenstream_client.command.chat import chat
+from tokenstream_client.command.cost import cost
 from tokenstream_client.command.exit_codes import BROKEN_PIPE, FAILED, INTERRUPTED
 from tokenstream_client.command.race import race
 from tokenstream_client.command.token import token
@@ -30,15 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A terminal that can't show a character shows a question mark instead of a traceback.
         sys.stdout.reconfigure(errors="replace")
     try:
-        match options:
-            case ChatOptions():
-                return chat(options)
-            case RaceOptions():
-                return race(options)
-            case TokenOptions():
-                return token(options)
-            case _:
-                assert_never(options)
+        return _run(options)
     except ClientError as error:
         print(explain(error), file=sys.stderr)
         return FAILED
@@ -48,3 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes stdout once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def _run(options: Options) -> int:
+    match options:
+        case ChatOptions():
+            return chat(options)
+        case RaceOptions():
+            return race(options)
+        case TokenOptions():
+            return token(options)
+        case CostOptions():
+            return cost(options)
+        case _:
+            assert_never(options)

@@ -1,11 +1,13 @@
 """What the command takes."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
+from tokenstream_client.answer import LONGEST_RUN_SECONDS, MEMORY_MB, Answer
 from tokenstream_client.client import RequestFields
 from tokenstream_client.command.entries import ALL, Entry, parse_entries
 from tokenstream_client.delivery import DELIVERIES, Delivery, require_delivery
@@ -13,6 +15,8 @@ from tokenstream_client.endpoints import PathName
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the type has no public name
+
+_Number = TypeVar("_Number", int, float)
 
 _WHO = (
     "The user is the one in the endpoints file, or --username with the password in TOKENSTREAM_PASSWORD or asked for."
@@ -72,7 +76,33 @@ class RaceOptions(QuestionOptions):
     rounds: int
 
 
-Options = ChatOptions | RaceOptions | TokenOptions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostOptions(StackOptions):
+    """The options of `tokenstream cost`, which asks no stack; `streams` are answers a month, times milliseconds."""
+
+    tokens: int
+    streams: int
+    rate: float
+    first_token_ms: float
+    round_trip_ms: float
+    flush_interval_ms: float
+    memory: int
+    json: bool
+
+    @property
+    def answer(self) -> Answer:
+        """One of the answers."""
+        return Answer(
+            tokens=self.tokens,
+            rate=self.rate,
+            first_token=self.first_token_ms / 1000,
+            round_trip=self.round_trip_ms / 1000,
+            flush_interval=self.flush_interval_ms / 1000,
+            memory_mb=self.memory,
+        )
+
+
+Options = ChatOptions | RaceOptions | TokenOptions | CostOptions
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> Options:
@@ -85,18 +115,25 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     _add_chat(commands, stack)
     _add_race(commands, stack)
     _add_token(commands, stack)
+    _add_cost(commands)
     namespace, unknown = parser.parse_known_args(arguments)
     values = vars(namespace)
     options: type[Options] = values.pop("options")
     if unknown:
-        words = options is not TokenOptions and not unknown[0].startswith("-")
+        words = issubclass(options, QuestionOptions) and not unknown[0].startswith("-")
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{' (quote the prompt)' if words else ''}")
     if options is ChatOptions:
         try:
             require_delivery(values["path"], values["delivery"])
         except ValueError as error:
             parser.error(f"argument --delivery: {error}")
-    return options(**values)
+    parsed = options(**values)
+    if isinstance(parsed, CostOptions) and parsed.answer.duration > LONGEST_RUN_SECONDS:
+        parser.error(
+            f"such an answer takes {parsed.answer.duration:,.0f} s, and no function runs longer than "
+            f"{LONGEST_RUN_SECONDS} s"
+        )
+    return parsed
 
 
 def _stack_parser() -> argparse.ArgumentParser:
@@ -177,3 +214,61 @@ def _add_token(commands: "_Commands", stack: argparse.ArgumentParser) -> None:
         epilog=_WHO,
     )
     token.set_defaults(options=TokenOptions)
+
+
+def _add_cost(commands: "_Commands") -> None:
+    cost = commands.add_parser(
+        "cost",
+        help="estimate what answers cost on each path, beside the model",
+        description="Estimate what answers cost on each path, beside the model, from AWS's list prices. Nothing is "
+        "asked, and no stack is needed.",
+    )
+    cost.add_argument("--tokens", type=_number(int, 1, 1_000_000), required=True, metavar="N", help="tokens an answer")
+    cost.add_argument(
+        "--streams", type=_number(int, 1, 10**12), required=True, metavar="N", help="answers a month, each a stream"
+    )
+    cost.add_argument(
+        "--rate", type=_number(float, 0.1, 10_000), required=True, metavar="R", help="the model's tokens a second"
+    )
+    cost.add_argument(
+        "--first-token-ms",
+        type=_number(float, 0, 120_000),
+        default=600,
+        metavar="MS",
+        help="how long the model takes to its first token (default: 600)",
+    )
+    cost.add_argument(
+        "--round-trip-ms",
+        type=_number(float, 0, 10_000),
+        default=20,
+        metavar="MS",
+        help="how long a request to the service takes that the frames go to (default: 20)",
+    )
+    cost.add_argument(
+        "--flush-interval-ms",
+        type=_number(float, 0, 60_000),
+        default=0,
+        metavar="MS",
+        help="the functions' FLUSH_INTERVAL_MS, the least time between two sends of a stream (default: 0)",
+    )
+    cost.add_argument(
+        "--memory",
+        type=_number(int, 128, 10_240),
+        default=MEMORY_MB,
+        metavar="MB",
+        help=f"memory of the functions that stream (default: {MEMORY_MB}, the template's)",
+    )
+    cost.add_argument("--json", action="store_true", help="print one JSON document, with each way's parts")
+    cost.set_defaults(options=CostOptions)
+
+
+def _number(kind: type[_Number], least: _Number, most: _Number) -> Callable[[str], _Number]:
+    def parse(text: str) -> _Number:
+        with suppress(ValueError):
+            # What is no number at all, NaN, isn't in the range either.
+            if least <= (number := kind(text)) <= most:
+                return number
+        what = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {least:,} to {most:,}")
+
+    return parse
