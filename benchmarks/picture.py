@@ -10,9 +10,9 @@ LAG_AT = "lag of token"
 """Figures of this name, with the token's number behind it, make a line."""
 
 CONDITIONS = "300/s, round trip 20 ms"
-_WIDTH, _HEIGHT = 960, 400
+_WIDTH, _HEIGHT = 960, 410
 _LEFT, _TOP, _BOTTOM = 70, 70, 330
-_LINES_RIGHT, _BARS_LEFT, _BARS_RIGHT = 520, 640, 930
+_LINES_RIGHT, _BARS_LEFT, _BARS_RIGHT = 500, 640, 880
 _LOWEST_MS, _HIGHEST_MS = 1.0, 100_000.0
 _COLOURS = {"naive": "#b45309", "tokenstream": "#0f766e"}
 _SINKS = ("websocket", "appsync", "sns")
@@ -25,6 +25,7 @@ def draw(result: Result) -> str:
         'font-family="system-ui, sans-serif" font-size="12" fill="#1f2937">',
         f"<title>Lag behind the model and CPU, tokenstream and a call a token</title>"
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
+        *_legend(),
         *_lines(result),
         *_bars(result),
         _text(
@@ -37,6 +38,15 @@ def draw(result: Result) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _legend() -> Iterator[str]:
+    for x, way, label in (
+        (_LEFT, "naive", "a call of an SDK's for each token"),
+        (_LEFT + 260, "tokenstream", "tokenstream"),
+    ):
+        yield f'<rect x="{x}" y="{_HEIGHT - 46}" width="12" height="12" fill="{_COLOURS[way]}"/>'
+        yield _text(x + 18, _HEIGHT - 36, label)
 
 
 def _lines(result: Result) -> Iterator[str]:
@@ -53,9 +63,7 @@ def _lines(result: Result) -> Iterator[str]:
             last = max(points)
             path = " ".join(f"{_x(number, last):.1f},{_y(lag):.1f}" for number, lag in sorted(points.items()))
             yield f'<polyline points="{path}" fill="none" stroke="{_COLOURS[way]}" stroke-width="2"/>'
-            y = _apart(_y(points[last]) + 4, ends)
-            label = f"{sink}, a call a token" if way == "naive" else sink
-            yield _text(_LINES_RIGHT + 6, y, label, colour=_COLOURS[way], size=11)
+            yield _text(_LINES_RIGHT + 6, _apart(_y(points[last]) + 4, ends), sink, colour=_COLOURS[way], size=11)
     yield _text(_LEFT, _BOTTOM + 18, "first token")
     yield _text(_LINES_RIGHT, _BOTTOM + 18, "last of 500", "end")
 
@@ -64,15 +72,15 @@ def _bars(result: Result) -> Iterator[str]:
     yield _text(_BARS_LEFT, 30, "CPU for 1,000 tokens", size=15)
     yield _text(_BARS_LEFT, 48, "seconds, logarithmic")
     for index, sink in enumerate(_SINKS):
-        for offset, way in enumerate(("naive", "tokenstream")):
-            prefix = "naive: " if way == "naive" else ""
+        top = _TOP + index * 84
+        yield _text(_BARS_LEFT, top + 14, sink)
+        for offset, (way, prefix) in enumerate((("naive", "naive: "), ("tokenstream", ""))):
             seconds = _row(result, f"{prefix}CPU for 1,000 tokens", f"{sink}, {CONDITIONS}").figure
-            y = _TOP + index * 88 + offset * 30
+            y = top + 20 + offset * 24
             # From 0.01 to 100 seconds.
             width = max(2.0, (log10(max(seconds, 0.01)) + 2) / 4 * (_BARS_RIGHT - _BARS_LEFT))
-            yield f'<rect x="{_BARS_LEFT}" y="{y}" width="{width:.1f}" height="24" fill="{_COLOURS[way]}"/>'
-            label = f"{sink}, a call a token" if way == "naive" else f"{sink}, tokenstream"
-            yield _text(_BARS_LEFT + 8, y + 16, f"{label}: {seconds:.2f} s", colour="#ffffff", outline=_COLOURS[way])
+            yield f'<rect x="{_BARS_LEFT}" y="{y}" width="{width:.1f}" height="20" fill="{_COLOURS[way]}"/>'
+            yield _text(_BARS_LEFT + width + 6, y + 15, f"{seconds:.2f} s", colour=_COLOURS[way])
 
 
 def _points(result: Result, way: str, sink: str) -> dict[int, float]:
@@ -111,13 +119,9 @@ def _apart(y: float, taken: list[float]) -> float:
     return y
 
 
-def _text(
-    x: float, y: float, text: str, anchor: str = "start", *, size: int = 12, colour: str = "#1f2937", outline: str = ""
-) -> str:
-    stroke = f' stroke="{outline}" stroke-width="3" paint-order="stroke"' if outline else ""
+def _text(x: float, y: float, text: str, anchor: str = "start", *, size: int = 12, colour: str = "#1f2937") -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"{stroke}>'
-        f"{escape(text)}</text>"
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{escape(text)}</text>'
     )
 
 

@@ -27,7 +27,10 @@ _MODULES: dict[Way, str] = {"tokenstream": "benchmarks.delivery.worker", "naive"
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One answer that was streamed. Times are seconds, a lag is a token's from its emission to its arrival."""
+    """One answer that was streamed. Times are seconds, a lag is a token's from its emission to its arrival.
+
+    `duration` is from the call of the model to the last token's arrival.
+    """
 
     lags: tuple[float, ...]
     duration: float
@@ -37,12 +40,12 @@ class Stream:
     peak_kilobytes: int
 
     @classmethod
-    def of(cls, emitted: list[float], arrivals: Arrivals, requests: int, new_connections: int, done: Done) -> Self:
+    def of(cls, model: PacedModel, arrivals: Arrivals, requests: int, new_connections: int, done: Done) -> Self:
         """Put the observations together; raises `RuntimeError` for an answer that is not whole."""
-        if sorted(arrivals) != list(range(len(emitted))):
-            raise RuntimeError(f"{len(arrivals)} of {len(emitted)} tokens arrived")
-        lags = tuple(arrivals[number] - at for number, at in enumerate(emitted))
-        duration = max(arrivals.values()) - emitted[0]
+        if sorted(arrivals) != list(range(len(model.emitted))):
+            raise RuntimeError(f"{len(arrivals)} of {len(model.emitted)} tokens arrived")
+        lags = tuple(arrivals[number] - at for number, at in enumerate(model.emitted))
+        duration = max(arrivals.values()) - model.called_at
         return cls(lags, duration, requests, new_connections, done.cpu_seconds, done.peak_kilobytes)
 
 
@@ -84,13 +87,13 @@ class Bench:
         if sink == "url":
             self._runtime_api.prepare()
             done = await process.stream(sink)
-            return Stream.of(self._model.emitted, self._runtime_api.arrivals(), self._runtime_api.requests, 1, done)
+            return Stream.of(self._model, self._runtime_api.arrivals(), self._runtime_api.requests, 1, done)
         endpoint = self._endpoints[sink]
         endpoint.prepare(round_trip)
         before = endpoint.server.connections
         done = await process.stream(sink)
         connections = endpoint.server.connections - before
-        return Stream.of(self._model.emitted, endpoint.arrivals(), endpoint.requests, connections, done)
+        return Stream.of(self._model, endpoint.arrivals(), endpoint.requests, connections, done)
 
 
 @asynccontextmanager

@@ -33,12 +33,13 @@ def numbers(text: str) -> list[int]:
 class PacedModel:
     """Answers every call alike: `tokens` at `rate` a second, or as fast as they are read where that is None.
 
-    `emitted` are the moments at which the last answer's tokens left, in seconds of `time.monotonic`.
+    `called_at` is when the last call came and `emitted` when its answer's tokens left, in seconds of `time.monotonic`.
     """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self.tokens = 0
         self.rate: float | None = None
+        self.called_at = 0.0
         self.emitted: list[float] = []
         self.server = Server(self._answer, tls)
         self._streams: set[asyncio.Task[None]] = set()
@@ -57,7 +58,8 @@ class PacedModel:
     async def _stream(self, transport: asyncio.Transport) -> None:
         wire = InvokeWire("model", lambda: Latency(1, 1), guarded=False)
         begin = chunk(wire.encode(MessageStart(7)))
-        due = monotonic() + THINKING_SECONDS
+        self.called_at = monotonic()
+        due = self.called_at + THINKING_SECONDS
         transport.write(_HEAD)
         await asyncio.sleep(THINKING_SECONDS / 2)
         transport.write(begin)

@@ -1,10 +1,13 @@
 """What the benchmarks compare has to be the same answer: each way streams it whole, to stand-ins that can tell."""
 
+import ssl
+
 import pytest
 
 from benchmarks.delivery.bench import Stream, bench
 from benchmarks.delivery.grid import PUSHING
 from benchmarks.delivery.jobs import Done
+from benchmarks.delivery.model import PacedModel
 
 TOKENS = 40
 
@@ -47,5 +50,7 @@ async def test_a_process_that_fails_is_no_measurement() -> None:
 
 
 def test_an_answer_that_is_not_whole_is_no_measurement() -> None:
+    model = PacedModel(ssl.create_default_context())
+    model.emitted = [1.0, 2.0]
     with pytest.raises(RuntimeError, match="1 of 2 tokens"):
-        Stream.of([1.0, 2.0], {0: 1.5}, 1, 0, Done(0.1, 1000))
+        Stream.of(model, {0: 1.5}, 1, 0, Done(0.1, 1000))
