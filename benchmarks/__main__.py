@@ -10,8 +10,6 @@ from os import cpu_count
 from pathlib import Path
 from time import monotonic
 
-from msgspec import DecodeError
-
 from benchmarks import local_stack, memory, start_up
 from benchmarks.comparison import report
 from benchmarks.delivery import grid
@@ -33,7 +31,7 @@ _PARTS: dict[str, tuple[Measure, int]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say; returns the exit code: 1 for a regression, 2 for what can't be read or drawn."""
+    """Do what the arguments say; returns the exit code: 1 for a regression, 2 for what can't be read, drawn or kept."""
     options = _parser().parse_args(arguments)
     try:
         if options.compare:
@@ -43,12 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.picture:
             options.picture.write_text(draw(read(options.json or _RESULTS / "bench.json")), encoding="utf-8")
             return 0
-    except (OSError, DecodeError, ValueError) as error:
+        path = options.json or _RESULTS / ("bench-quick.json" if options.quick else "bench.json")
+        # Before anything is measured that could not be kept.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except (OSError, ValueError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    result = _measured(options.only or list(_PARTS), options.quick, options.rounds)
-    path = options.json or _RESULTS / ("bench-quick.json" if options.quick else "bench.json")
-    path.parent.mkdir(exist_ok=True)
+    try:
+        result = _measured(options.only or list(_PARTS), options.quick, options.rounds)
+    except KeyboardInterrupt:
+        print("benchmarks: stopped, nothing is kept", file=sys.stderr)
+        return 130
     write(result, path)
     print("\n".join(full(result) if options.all else summary(result)))
     print(f"all {len(result.rows)} figures: {path}")
@@ -89,10 +93,17 @@ def _commit() -> str:
     return asked.stdout.strip()
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of the cases that tell most")
-    parser.add_argument("--rounds", type=int, help="measure everything so many times")
+    parser.add_argument("--rounds", type=_positive, help="measure everything so many times")
     parser.add_argument("--only", nargs="+", choices=list(_PARTS), help="some of the parts")
     parser.add_argument("--all", action="store_true", help="print every figure, not the nearest to each limit alone")
     parser.add_argument("--json", type=Path, help="where the result is written, or read for --picture")

@@ -38,13 +38,19 @@ def changes(before: Result, after: Result) -> Iterator[Change]:
     """Pair the figures that both results have."""
     earlier = {(row.what, row.case): row for row in before.rows}
     for row in after.rows:
-        if (row.what, row.case) in earlier:
-            yield Change(earlier[row.what, row.case], row)
+        found = earlier.get((row.what, row.case))
+        if found is not None and found.unit == row.unit:
+            yield Change(found, row)
 
 
 def report(before: Result, after: Result) -> tuple[list[str], bool]:
-    """Tell in lines what has changed, and whether anything that tokenstream answers for has become worse."""
+    """Tell in lines what has changed, and whether anything that tokenstream answers for has become worse.
+
+    Raises `ValueError` for results that can't be compared.
+    """
     pairs = list(changes(before, after))
+    if not pairs:
+        raise ValueError("the two results have no figure in common")
     # How the naive way fares is not ours to mend.
     worse = [change for change in pairs if change.worse and not change.after.what.startswith("naive")]
     better = [change for change in pairs if change.better]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 from msgspec.json import format as pretty
 
@@ -53,8 +53,16 @@ def write(result: Result, path: Path) -> None:
 
 
 def read(path: Path) -> Result:
-    """Read a result; raises `OSError` and `msgspec.DecodeError`."""
-    return decode(path.read_bytes(), type=Result)
+    """Read a result; raises `OSError`, and `ValueError` for a file that is none."""
+    try:
+        result = decode(path.read_bytes(), type=Result)
+    except DecodeError as error:
+        raise ValueError(f"{path} is no result: {error}") from error
+    if any(not row.rounds for row in result.rows) or len({(row.what, row.case) for row in result.rows}) < len(
+        result.rows
+    ):
+        raise ValueError(f"{path} is no result: a figure without rounds, or one that is there twice")
+    return result
 
 
 def merged(rounds: Iterable[Iterable[Row]]) -> list[Row]:

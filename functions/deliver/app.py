@@ -85,21 +85,23 @@ class Batch:
         if session is None:
             logger.info("session has expired", extra=_ids(message))
             return True
-        self._note_wait(message, session)
-        return self._sent(message, session)
+        # What was there before this function has waited for its cold start.
+        waited = self._clock() - max(message.sent_at, ready_at)
+        sent = self._sent(message, session)
+        # What comes again has waited because it failed.
+        if sent and waited >= BEHIND_SECONDS and message.receives == 1:
+            self._note_wait(message, session)
+        return sent
 
     def _note_wait(self, message: QueuedFrames, session: Session) -> None:
-        """Tell the worker, who can't know, that its frames had to wait."""
-        # What comes again has waited because it failed; behind the end nobody sends any more; and what was there before
-        # this function has waited for its cold start.
-        waited = self._clock() - max(message.sent_at, ready_at)
-        told = session.behind or session.session_id in self._noted
-        if waited < BEHIND_SECONDS or message.receives > 1 or told or session.ended:
+        """Tell the worker, who can't know, that its frames had to wait; behind the end there is none."""
+        if session.behind or session.ended or session.session_id in self._noted or self._failures["table"]:
             return
         self._noted.add(session.session_id)
         try:
             sessions.fallen_behind(session.session_id)
         except SessionsUnavailable:
+            self._failures["table"] += 1
             logger.warning("worker not told", exc_info=True, extra=_ids(message))
 
     def _session(self, session_id: str) -> Session | None:

@@ -165,6 +165,22 @@ def test_a_kept_connection_that_the_other_side_has_closed_is_opened_anew(size: i
     assert [(r.connection, len(r.body)) for r in endpoint.requests] == [(1, 2), (2, size)]
 
 
+def test_what_comes_unasked_on_a_kept_connection_is_nobodys_answer() -> None:
+    said = Event()
+
+    def answer_twice(exchange: Exchange) -> None:
+        ANSWER(exchange)
+        head_of(b"Content-Length: 5")(exchange)
+        exchange.raw(b"wrong")
+        said.set()
+
+    with scripted_endpoint(answer_twice, ANSWER) as endpoint, connected(endpoint) as connection:
+        assert post(connection) == b"onetwo"
+        assert said.wait(PATIENCE_SECONDS)
+        assert post(connection) == b"onetwo"
+    assert [received.connection for received in endpoint.requests] == [1, 2]
+
+
 def test_a_kept_connection_is_opened_anew_once_and_no_more() -> None:
     def hang_up(exchange: Exchange) -> None:
         exchange.hang_up()

@@ -1,12 +1,13 @@
 from pathlib import Path
 
 import pytest
-from msgspec import DecodeError
 
 from benchmarks.comparison import report
 from benchmarks.picture import CONDITIONS, draw, tokens_drawn
 from benchmarks.result import Result, Row, merged, read, write
 from benchmarks.table import full, summary
+
+ROW = '{"what": "a", "case": "b", "unit": "", "rounds": [1.0]}'
 
 
 def result(*rows: Row, machine: str = "2 cores") -> Result:
@@ -23,10 +24,14 @@ def test_a_result_that_was_written_is_read_as_it_was(tmp_path: Path) -> None:
     assert read(tmp_path / "bench.json") == written
 
 
-def test_a_file_that_is_no_result_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bench.json").write_text('{"rows": 5}')
-    with pytest.raises(DecodeError):
-        read(tmp_path / "bench.json")
+@pytest.mark.parametrize(
+    "rows", ["5", '[{"what": "a", "case": "b", "unit": "", "rounds": []}]', "[" + ", ".join([ROW] * 2) + "]"]
+)
+def test_a_file_that_is_no_result_is_refused_by_its_name(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(f'{{"date": "", "machine": "", "commit": "", "rows": {rows}}}')
+    with pytest.raises(ValueError, match=r"bench\.json is no result"):
+        read(path)
 
 
 def test_the_rounds_of_a_figure_are_put_together_and_others_kept_apart() -> None:
@@ -84,6 +89,11 @@ def test_a_slower_naive_way_is_nobodys_regression() -> None:
 def test_a_figure_that_was_nothing_before_is_worse_when_it_is_something() -> None:
     assert report(result(lag(0.0)), result(lag(1.0)))[1]
     assert not report(result(lag(0.0)), result(lag(0.0)))[1]
+
+
+def test_results_without_a_common_figure_are_not_said_to_be_the_same() -> None:
+    with pytest.raises(ValueError, match="no figure in common"):
+        report(result(lag(1.0)), result(lag(1.0, case="url")))
 
 
 def test_results_of_two_machines_are_said_to_be_such() -> None:

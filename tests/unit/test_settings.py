@@ -131,6 +131,13 @@ def test_the_templates_environment_is_read() -> None:
     )
 
 
+def test_an_endpoint_with_a_path_is_refused_instead_of_losing_it() -> None:
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL_DYNAMODB"):
+        SessionStore.from_environment(ENVIRONMENT | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:4566/aws"})
+    store = SessionStore.from_environment(ENVIRONMENT | {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566/"})
+    assert store.endpoint == "http://127.0.0.1:4566"
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_variable_is_named(name: str) -> None:
     environment = {key: value for key, value in ENVIRONMENT.items() if key != name}

@@ -33,12 +33,17 @@ _LONGEST_PAUSE = 0.2
 # What passes by itself, beside what the status tells (5xx). Source: botocore's standard retry mode.
 _PASSING = frozenset(
     {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
+        "RequestThrottledException",
         "RequestTimeout",
         "RequestTimeoutException",
+        "SlowDown",
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
@@ -178,7 +183,7 @@ class Lambda(_Service):
 def _result(operation: str, status: int, error_type: str, answer: bytes) -> dict[str, Any]:
     try:
         document = decode(answer) if answer else {}
-    except (DecodeError, ValueError):
+    except (DecodeError, RecursionError, ValueError):
         document = None
     if status < HTTPStatus.MULTIPLE_CHOICES and isinstance(document, dict):
         return document

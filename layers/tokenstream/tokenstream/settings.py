@@ -7,6 +7,7 @@ the template sets no others for it. Times are in seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self, cast
+from urllib.parse import urlsplit
 
 BedrockApi = Literal["auto", "invoke", "converse"]
 
@@ -337,4 +338,9 @@ class _Reader:
         # The SDKs' own variables, so that one setting moves every client.
         default = f"https://{host}.{self.region}.amazonaws.com"
         names = (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL")
-        return next((self._environment[name] for name in names if self._environment.get(name)), default).rstrip("/")
+        for name in names:
+            if endpoint := self._environment.get(name, "").rstrip("/"):
+                if urlsplit(endpoint).path:
+                    raise SettingsError(f"environment variable {name} has to be an address without a path")
+                return endpoint
+        return default

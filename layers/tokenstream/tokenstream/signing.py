@@ -4,6 +4,7 @@ An SDK client gives no way to end a call that waits for the model, and pays for 
 message. Credentials and their refresh stay botocore's. See docs/adr/0004 and docs/adr/0011.
 """
 
+import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -82,14 +83,15 @@ class SignedConnection:
         Raises `Aborted`, `ConnectionFailed`, `ReadTimedOut`. A kept connection that the other side has closed in the
         meantime is opened anew, once.
         """
-        if self._response is not None and not self._response.keeps_alive:
+        if self._socket is not None and not self._reusable(self._socket):
             self.close()
         kept = self._socket is not None
+        self._response = None
         try:
             try:
                 return self._exchange(method, path, body, headers)
             except (_ClosedBefore, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                if not kept or self.aborted:
+                if not kept or self.aborted or (self._response is not None and self._response.begun):
                     raise
                 self.close()
                 return self._exchange(method, path, body, headers)
@@ -152,11 +154,20 @@ class SignedConnection:
             self._receive(response)
         return answer
 
+    def _reusable(self, kept: socket.socket) -> bool:
+        """Tell whether nothing is left of the last exchange, and nothing has come since: an end, or what isn't ours."""
+        if self._response is None or not self._response.keeps_alive:
+            return False
+        waiting = select.poll()
+        waiting.register(kept, select.POLLIN)
+        return not waiting.poll(0)
+
     def _connected(self) -> socket.socket:
         connected = socket.create_connection(self._address, self._connect_timeout)
         try:
             # Without it a message waits for the acknowledgement of the one before.
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is not None:
                 connected = self._tls.wrap_socket(connected, server_hostname=self._address[0])
             connected.settimeout(self._read_timeout)

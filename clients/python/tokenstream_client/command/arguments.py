@@ -246,7 +246,7 @@ def _add_cost(commands: "_Commands") -> None:
     )
     cost.add_argument(
         "--flush-interval-ms",
-        type=_number(float, 0, 60_000),
+        type=_number(float, 0, 5_000),
         default=0,
         metavar="MS",
         help="the functions' FLUSH_INTERVAL_MS, the least time between two sends of a stream (default: 0)",
