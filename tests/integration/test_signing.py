@@ -166,16 +166,18 @@ def test_a_kept_connection_that_the_other_side_has_closed_is_opened_anew(size: i
 
 
 def test_what_comes_unasked_on_a_kept_connection_is_nobodys_answer() -> None:
-    said = Event()
+    read, said = Event(), Event()
 
     def answer_twice(exchange: Exchange) -> None:
         ANSWER(exchange)
+        assert read.wait(PATIENCE_SECONDS)
         head_of(b"Content-Length: 5")(exchange)
         exchange.raw(b"wrong")
         said.set()
 
     with scripted_endpoint(answer_twice, ANSWER) as endpoint, connected(endpoint) as connection:
         assert post(connection) == b"onetwo"
+        read.set()
         assert said.wait(PATIENCE_SECONDS)
         assert post(connection) == b"onetwo"
     assert [received.connection for received in endpoint.requests] == [1, 2]
