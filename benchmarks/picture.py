@@ -56,14 +56,18 @@ def _lines(result: Result) -> Iterator[str]:
         y = _y(10.0**power)
         yield f'<line x1="{_LEFT}" x2="{_LINES_RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e5e7eb"/>'
         yield _text(_LEFT - 8, y + 4, f"{10**power:,}", "end")
-    ends: list[float] = []
+    ends: list[tuple[float, str, str]] = []
     for way in ("naive", "tokenstream"):
         for sink in _SINKS:
             points = _points(result, way, sink)
             last = max(points)
             path = " ".join(f"{_x(number, last):.1f},{_y(lag):.1f}" for number, lag in sorted(points.items()))
             yield f'<polyline points="{path}" fill="none" stroke="{_COLOURS[way]}" stroke-width="2"/>'
-            yield _text(_LINES_RIGHT + 6, _apart(_y(points[last]) + 4, ends), sink, colour=_COLOURS[way], size=11)
+            ends.append((_y(points[last]) + 4, sink, way))
+    taken: list[float] = []
+    # From the lowest line up, so that labels that make room for each other keep the lines' order.
+    for y, sink, way in sorted(ends, reverse=True):
+        yield _text(_LINES_RIGHT + 6, _apart(y, taken), sink, colour=_COLOURS[way], size=11)
     yield _text(_LEFT, _BOTTOM + 18, "first token")
     yield _text(_LINES_RIGHT, _BOTTOM + 18, "last of 500", "end")
 

@@ -66,10 +66,11 @@ def read(path: Path) -> Result:
 
 
 def merged(rounds: Iterable[Iterable[Row]]) -> list[Row]:
-    """Put the rows of several rounds together, in the order in which they first came."""
+    """Put the rows of several rounds together, in the order in which they first came; four digits of each figure."""
     rows: dict[tuple[str, str], Row] = {}
     for row in (row for one in rounds for row in one):
         earlier = rows.get((row.what, row.case))
-        figures = (*earlier.rounds, *row.rounds) if earlier else row.rounds
+        figures = tuple(float(f"{figure:.4g}") for figure in row.rounds)
+        figures = (*earlier.rounds, *figures) if earlier else figures
         rows[row.what, row.case] = Row(row.what, row.case, row.unit, figures, row.reach)
     return list(rows.values())
