@@ -22,7 +22,7 @@ from tokenstream.replies import Accepted, Pong, Rejected, Reply, encode_reply
 from tokenstream.request import parse_json, require_size
 from tokenstream.session import NewSession, Recipient
 from tokenstream.sessions import LeaseLost
-from tokenstream.sinks import ClientGone
+from tokenstream.sinks import ClientGone, DeliveryFailed
 from tokenstream.telemetry import logger
 
 connections = wiring.connections(settings.ConnectionStore.from_environment(os.environ))
@@ -110,11 +110,21 @@ def _stream(call: Call, message: Stream, context: Any) -> None:
     sessions.accept(new, recipient, time(), begin_within=BEGIN_SECONDS)
     try:
         # Ahead of the start, so that it comes before every frame: on the same way as they.
-        way = call.accept(request.session_id)
+        way = _accept(call, request.session_id)
         fields = message.fields if way == "direct" else message.fields | {"delivery": "queued"}
         _start({"sessionId": request.session_id, "request": fields})
-    except (ClientGone, Internal) as error:
-        _give_up(call, new, context.aws_request_id, gone=isinstance(error, ClientGone))
+    except (DeliveryFailed, Internal):
+        _give_up(call, new, context.aws_request_id)
+
+
+def _accept(call: Call, session_id: str) -> Delivery:
+    try:
+        return call.accept(session_id)
+    except DeliveryFailed:
+        raise
+    except ClientGone:
+        # The connection broke at this very moment: as behind it, the client has its time to come back for the answer.
+        return "direct"
 
 
 def _resume(call: Call, message: Resume) -> None:
@@ -143,11 +153,9 @@ def _start(payload: dict[str, Any]) -> None:
         raise Internal from error
 
 
-def _give_up(call: Call, new: NewSession, worker: str, *, gone: bool) -> None:
+def _give_up(call: Call, new: NewSession, worker: str) -> None:
     """End a session that no worker will hear of."""
     logger.warning("stream not started", extra={"session_id": new.session_id, "connection_id": call.connection_id})
-    if gone:
-        sessions.request_cancel(new.session_id, call.owner)
     now = time()
     try:
         claim = sessions.claim(new.session_id, worker, now)

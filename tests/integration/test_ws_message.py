@@ -349,13 +349,23 @@ def test_a_worker_that_comes_late_to_a_session_that_was_given_up_does_nothing(
     assert functions.model.requests == []
 
 
-def test_for_a_client_that_is_gone_before_it_was_accepted_nothing_is_started(functions_with: FunctionsFactory) -> None:
-    functions = functions_with()
+def test_a_client_whose_connection_breaks_before_it_was_accepted_comes_back_for_its_whole_answer(
+    functions_with: FunctionsFactory,
+) -> None:
+    functions = functions_with(ANSWER)
     session_id = str(uuid4())
+    message = {"action": "stream", "prompt": "Hi", "sessionId": session_id}
     functions.api.close("gone")
-    assert functions.send("gone", {"action": "stream", "prompt": "Hi", "sessionId": session_id}) == []
-    assert functions.invokes.payloads == []
-    assert functions.status(session_id) == "cancelled"
+    assert functions.send("gone", message) == []
+    [event] = functions.invokes.payloads
+    functions.invokes.payloads.clear()
+    [rejected] = functions.send(CLIENT, message)
+    assert rejected["error"]["code"] == "conflict"
+    assert functions.resume(CLIENT, session_id) is None
+    functions.work(event)
+    frames = functions.frames(CLIENT)
+    assert_whole(frames)
+    assert text(frames) == TEXT
 
 
 def test_a_client_that_cannot_be_answered_directly_is_answered_by_the_queue_and_so_is_its_stream(
@@ -387,7 +397,7 @@ def test_for_a_client_that_cannot_be_reached_at_all_nothing_is_started(functions
     functions.topics.always(topics_api.FORBIDDEN)
     assert functions.send(CLIENT, {"action": "stream", "prompt": "Hi", "sessionId": session_id}) == []
     assert functions.invokes.payloads == []
-    assert functions.status(session_id) == "cancelled"
+    assert functions.status(session_id) == "failed"
 
 
 def test_a_client_that_leaves_while_its_start_fails_finds_its_session_ended(functions_with: FunctionsFactory) -> None:
