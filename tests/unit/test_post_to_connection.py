@@ -223,13 +223,10 @@ def test_a_message_is_given_up_within_its_time(jitter: float, slow: float) -> No
     class Throttling:
         status = 429
 
-        def request(self, *request: Any) -> "Throttling":
+        def exchange(self, *request: Any) -> "tuple[Throttling, bytes]":
             tries.append(clock())
             clock.advance(slow)
-            return self
-
-        def read(self) -> bytes:
-            return b""
+            return self, b""
 
     post = PostToConnection(
         Throttling,  # type: ignore[arg-type] # as much of a connection as is used

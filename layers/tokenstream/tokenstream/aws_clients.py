@@ -95,16 +95,13 @@ class _Service:
         except IndexError:
             connection = self._connect()
         try:
-            response = connection.request("POST", path, body, headers)
-            answer = b""
-            while data := connection.read():
-                answer += data
+            response, answer = connection.exchange("POST", path, body, headers)
         except (ConnectionFailed, ReadTimedOut) as error:
             raise NoAnswer(operation=operation, reason=type(error).__name__) from error
         finally:
             # After a failure it is closed, and opens again when it is used.
             self._idle.append(connection)
-        return _result(operation, response.status, response.getheader("x-amzn-ErrorType", ""), answer)
+        return _result(operation, response.status, response.getheader("x-amzn-ErrorType"), answer)
 
 
 class _JsonService(_Service):

@@ -28,10 +28,7 @@ class TryAgain(Exception):
 def post(http: SignedConnection, path: str, body: bytes, content_type: str) -> tuple[Response, bytes]:
     """Send a request once; returns the response with its whole body. Raises `TryAgain` where another try may help."""
     try:
-        response = http.request("POST", path, body, {"Content-Type": content_type})
-        answer = b""
-        while data := http.read():
-            answer += data
+        response, answer = http.exchange("POST", path, body, {"Content-Type": content_type})
     except ConnectionFailed as error:
         raise TryAgain("connection failed") from error
     except ReadTimedOut as error:

@@ -89,12 +89,12 @@ class SignedConnection:
         self._response = None
         try:
             try:
-                return self._exchange(method, path, body, headers)
+                return self._asked(method, path, body, headers)
             except (_ClosedBefore, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 if not kept or self.aborted or (self._response is not None and self._response.begun):
                     raise
                 self.close()
-                return self._exchange(method, path, body, headers)
+                return self._asked(method, path, body, headers)
         except (OSError, ProtocolError, _ClosedBefore) as error:
             self.close()
             raise self._translated(error) from error
@@ -118,6 +118,11 @@ class SignedConnection:
             raise Aborted
         return data
 
+    def exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[Response, bytes]:
+        """Send a request; returns the response with its whole body. Raises as `request` does."""
+        response = self.request(method, path, body, headers)
+        return response, b"".join(iter(self.read, b""))
+
     def abort(self) -> None:
         """End the exchange under way, from any thread: the one that waits in it gets `Aborted`."""
         with self._lock:
@@ -136,7 +141,7 @@ class SignedConnection:
                 self._socket.close()
                 self._socket = None
 
-    def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
+    def _asked(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         if self._socket is None:
             try:
                 self._socket = self._connected()

@@ -5,7 +5,7 @@ No SDK client is made: its import and the service models take most of a cold sta
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from time import monotonic, sleep, time
 
 from tokenstream import aws_clients, credentials, settings
@@ -21,7 +21,7 @@ from tokenstream.recoveries import Recoveries
 from tokenstream.request import Limits
 from tokenstream.retries import TIMEOUT_SECONDS
 from tokenstream.sessions import Sessions
-from tokenstream.signing import SignedConnection
+from tokenstream.signing import CONNECT_TIMEOUT_SECONDS, SignedConnection
 from tokenstream.sources.bedrock import Bedrock
 
 MODEL_SILENCE_SECONDS = 120.0
@@ -42,41 +42,25 @@ def connections(store: settings.ConnectionStore) -> Connections:
 
 def bedrock(models: settings.BedrockRuntime) -> Bedrock:
     """Return the models."""
-    keys = _credentials()
-
-    def connect() -> SignedConnection:
-        return SignedConnection(models.endpoint, "bedrock", models.region, keys, read_timeout=MODEL_SILENCE_SECONDS)
-
+    connect = _connect_to(models.endpoint, "bedrock", models.region, read_timeout=MODEL_SILENCE_SECONDS)
     return Bedrock(connect, api=models.api, guardrail=models.guardrail)
 
 
 def post_to_connection(api: settings.WebSocketApi) -> PostToConnection:
     """Return the way to the clients of the WebSocket API."""
-    keys = _credentials()
-
-    def connect() -> SignedConnection:
-        return SignedConnection(api.endpoint, "execute-api", api.region, keys, read_timeout=TIMEOUT_SECONDS)
-
+    connect = _connect_to(api.endpoint, "execute-api", api.region, read_timeout=TIMEOUT_SECONDS)
     return PostToConnection(connect, api.endpoint, clock=monotonic, wait=sleep)
 
 
 def publish_token(api: settings.GraphQLApi) -> PublishToken:
     """Return the way to the subscribers of the AppSync API."""
-    keys = _credentials()
-
-    def connect() -> SignedConnection:
-        return SignedConnection(api.endpoint, "appsync", api.region, keys, read_timeout=TIMEOUT_SECONDS)
-
+    connect = _connect_to(api.endpoint, "appsync", api.region, read_timeout=TIMEOUT_SECONDS)
     return PublishToken(connect, api.endpoint, clock=monotonic, wait=sleep)
 
 
 def publish_to_topic(topic: settings.FramesTopic) -> PublishToTopic:
     """Return the way into the queue of the frames."""
-    keys = _credentials()
-
-    def connect() -> SignedConnection:
-        return SignedConnection(topic.endpoint, "sns", topic.region, keys, read_timeout=TIMEOUT_SECONDS)
-
+    connect = _connect_to(topic.endpoint, "sns", topic.region, read_timeout=TIMEOUT_SECONDS)
     return PublishToTopic(connect, topic.arn, clock=monotonic, wait=sleep)
 
 
@@ -119,13 +103,13 @@ def frames_queue(queue: settings.FramesQueue) -> MessageQueue:
 
 def recoveries(machine: settings.StateMachine) -> Recoveries:
     """Return the state machine that recovers sessions."""
-    client = aws_clients.StepFunctions(_connect_to(machine.endpoint, "states", machine.region))
+    client = aws_clients.StepFunctions(_connect_quickly_to(machine.endpoint, "states", machine.region))
     return Recoveries(client, machine.arn)
 
 
 def functions(function: settings.StreamFunction) -> aws_clients.Lambda:
     """Return Lambda's client, to start that function with."""
-    return aws_clients.Lambda(_connect_to(function.endpoint, "lambda", function.region))
+    return aws_clients.Lambda(_connect_quickly_to(function.endpoint, "lambda", function.region))
 
 
 def token_verifier(pool: settings.UserPool) -> TokenVerifier:
@@ -135,32 +119,40 @@ def token_verifier(pool: settings.UserPool) -> TokenVerifier:
 
 @cache
 def _dynamodb(endpoint: str, region: str) -> aws_clients.DynamoDB:
-    return aws_clients.DynamoDB(_connect_to(endpoint, "dynamodb", region))
+    return aws_clients.DynamoDB(_connect_quickly_to(endpoint, "dynamodb", region))
 
 
 @cache
 def _sqs(endpoint: str, region: str) -> aws_clients.Sqs:
-    return aws_clients.Sqs(_connect_to(endpoint, "sqs", region))
+    return aws_clients.Sqs(_connect_quickly_to(endpoint, "sqs", region))
 
 
 def _messages(queue: settings.PromptQueue | settings.FramesQueue) -> MessageQueue:
     return MessageQueue(_sqs(queue.endpoint, queue.region), queue.url)
 
 
-def _connect_to(endpoint: str, service: str, region: str) -> Callable[[], SignedConnection]:
-    keys = _credentials()
+def _connect_quickly_to(endpoint: str, service: str, region: str) -> Callable[[], SignedConnection]:
+    return _connect_to(
+        endpoint,
+        service,
+        region,
+        read_timeout=aws_clients.READ_TIMEOUT_SECONDS,
+        connect_timeout=aws_clients.CONNECT_TIMEOUT_SECONDS,
+    )
 
-    def connect() -> SignedConnection:
-        return SignedConnection(
-            endpoint,
-            service,
-            region,
-            keys,
-            read_timeout=aws_clients.READ_TIMEOUT_SECONDS,
-            connect_timeout=aws_clients.CONNECT_TIMEOUT_SECONDS,
-        )
 
-    return connect
+def _connect_to(
+    endpoint: str, service: str, region: str, *, read_timeout: float, connect_timeout: float = CONNECT_TIMEOUT_SECONDS
+) -> Callable[[], SignedConnection]:
+    return partial(
+        SignedConnection,
+        endpoint,
+        service,
+        region,
+        _credentials(),
+        read_timeout=read_timeout,
+        connect_timeout=connect_timeout,
+    )
 
 
 def _credentials() -> credentials.Credentials:
